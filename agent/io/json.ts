@@ -1,0 +1,44 @@
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Reads JSON that a guest may have written.
+ *
+ * @param depth Most nested arrays and objects; JSON.parse itself has no limit but the stack.
+ * @throws `SyntaxError` for anything else than one JSON object in UTF-8, and when it is too deep.
+ */
+export function parseObject(bytes: Uint8Array, depth: number): Record<string, unknown> {
+  requireDepth(bytes, depth);
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(bytes));
+  } catch (error) {
+    throw new SyntaxError(`Cannot read ${excerpt(bytes)}: ${(error as Error).message}`);
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  throw new SyntaxError(`Cannot read ${excerpt(bytes)}: not a JSON object`);
+}
+
+const QUOTE = 0x22, BACKSLASH = 0x5c, OPEN = [0x5b, 0x7b], CLOSE = [0x5d, 0x7d];
+
+function requireDepth(bytes: Uint8Array, most: number): void {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (inString) {
+      if (byte === BACKSLASH) i++;
+      else if (byte === QUOTE) inString = false;
+    } else if (byte === QUOTE) inString = true;
+    else if (OPEN.includes(byte) && ++depth > most) {
+      throw new SyntaxError(`Cannot read ${excerpt(bytes)}: nested more than ${most} deep`);
+    } else if (CLOSE.includes(byte)) depth--;
+  }
+}
+
+/** The first bytes of a message, harmless on a terminal. */
+function excerpt(bytes: Uint8Array): string {
+  const text = new TextDecoder().decode(bytes.subarray(0, 60));
+  return JSON.stringify(bytes.length > 60 ? `${text}...` : text);
+}
