@@ -1,0 +1,166 @@
+/**
+ * A virtual machine with SELinux enforcing, to run a command of the working tree in.
+ *
+ * 1. `release.ts`: what a release is made of; `base.ts` bootstraps it, `image.ts` puts the project's
+ *    policy, runtimes and `guest/` into it; `cache.ts` keeps both by the hash of their inputs.
+ * 2. `job.ts` packs the working tree and the command, `machine.ts` boots QEMU.
+ * 3. In the machine: `guest/initramfs`, `guest/init` (kernel_t), `guest/init2` (init_t),
+ *    `guest/rc` (initrc_t: services, then the command).
+ * 4. Back on the host: `/out` is unpacked, `avcs.ts` accounts for each denial.
+ *
+ * @module
+ */
+
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from "node:fs";
+import { ftruncateSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { accountFor, type Accounting } from "./avcs.ts";
+import { provideStage } from "./cache.ts";
+import { hostCommand } from "./host_command.ts";
+import { installHostPackages } from "./host_packages.ts";
+import { imageStage } from "./image.ts";
+import { writeJobDisk } from "./job.ts";
+import { boot } from "./machine.ts";
+import { type Progress, silent } from "./progress.ts";
+import { PROJECT } from "./project.ts";
+import { findRelease } from "./release.ts";
+
+export { type Accounting, type Avc } from "./avcs.ts";
+export { type Progress, progressOn } from "./progress.ts";
+
+/** Release that is booted unless another one is asked for. */
+export const DEFAULT_RELEASE = "13";
+
+/** Exit status of the command that was killed for its time limit; timeout(1). */
+export const STATUS_TIME_LIMIT = 124;
+
+/** The machine gave no answer: it could not be built, did not boot, or lost its results. */
+export class LabError extends Error {
+  override readonly name = "LabError";
+}
+
+/**
+ * Builds what is missing or outdated for `release`.
+ *
+ * @returns The folder that holds the image.
+ * @throws `HostCommandError` of the step that failed, or `Error` naming missing Debian packages.
+ */
+export async function buildLab(
+  release: string,
+  { progress = silent }: { progress?: Progress } = {},
+): Promise<string> {
+  const stage = imageStage(findRelease(release), progress);
+  await installHostPackages("build", progress);
+  return await provideStage(stage, progress);
+}
+
+/** What to run in the lab, and how. */
+export interface LabRun {
+  /** @default {@linkcode DEFAULT_RELEASE} */
+  release?: string;
+  /** Program and arguments, run in /src; empty for an interactive shell on this terminal. */
+  command: readonly string[];
+  /** Context of the command. @default that of init scripts, `system_u:system_r:initrc_t:...` */
+  domain?: string;
+  /** Time for the command itself; 600 unless given. */
+  timeLimitSeconds?: number;
+  /** Folder that receives /out; it is emptied first. @default lab-out of the working tree */
+  out?: string;
+  environment?: Readonly<Record<string, string>>;
+  /** Standard output and error of the command, as they come. */
+  onOutput?: (bytes: Uint8Array) => void;
+  progress?: Progress;
+  /** Kills the machine; the run then rejects with {@linkcode LabError}. */
+  signal?: AbortSignal;
+}
+
+/** What came of a run. */
+export interface LabResult {
+  /** Exit status of the command; {@linkcode STATUS_TIME_LIMIT} when its time was up. */
+  readonly status: number;
+  /** From the start of QEMU to its end. */
+  readonly seconds: number;
+  /** Denials that no test claimed and no list allows are in `unexpected`. */
+  readonly avcs: Accounting;
+}
+
+/** A hung machine is killed this long after the time limit; a healthy one ends within 6 + 2 s. */
+const BOOT_SECONDS = 60;
+
+/** Largest /out that can be brought back; sparse. */
+const RESULT_BYTES = 1 << 30;
+
+/**
+ * Builds the lab if need be, boots it, runs one command in it, and brings /out back.
+ *
+ * @throws {@linkcode LabError} when the lab itself failed; `console.log` in `out` then tells more.
+ */
+export async function runInLab(run: LabRun): Promise<LabResult> {
+  const { release = DEFAULT_RELEASE, timeLimitSeconds = 600, progress = silent } = run;
+  const image = await buildLab(release, { progress });
+  const out = emptyFolder(run.out ?? join(PROJECT, "lab-out"));
+  const scratch = mkdtempSync(join(tmpdir(), "svirt-lab-"));
+  try {
+    const jobDisk = await writeJobDisk({
+      command: run.command,
+      domain: run.domain,
+      timeLimitSeconds,
+      environment: { LAB_RELEASE: release, ...run.environment },
+    }, scratch);
+    const resultDisk = join(scratch, "result.tar");
+    createSparse(resultDisk, RESULT_BYTES);
+    const interactive = run.command.length === 0;
+    const start = performance.now();
+    const end = await boot({
+      image,
+      jobDisk,
+      resultDisk,
+      consoleLog: interactive ? undefined : join(out, "console.log"),
+      limitSeconds: interactive ? 7 * 24 * 3600 : timeLimitSeconds + BOOT_SECONDS,
+      onOutput: run.onOutput ?? (() => {}),
+      signal: run.signal,
+    });
+    const seconds = (performance.now() - start) / 1000;
+    if (end === "aborted") throw new LabError("The machine was killed on request");
+    if (end === "time-limit") {
+      return { status: STATUS_TIME_LIMIT, seconds, avcs: accountFor(out) };
+    }
+    const status = await unpackResults(resultDisk, scratch, out);
+    return { status, seconds, avcs: accountFor(out) };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+async function unpackResults(disk: string, scratch: string, out: string): Promise<number> {
+  try {
+    await hostCommand(["tar", "xf", disk, "-C", scratch, "status"]);
+    // deno-fmt-ignore
+    await hostCommand([
+      "tar", "xf", disk, "-C", out, "--strip-components=1", "--no-same-owner", "out",
+    ]);
+    return Number(readFileSync(join(scratch, "status"), "utf8"));
+  } catch (cause) {
+    const hint = `Hint: look at ${join(out, "console.log")}`;
+    throw new LabError(`The machine ended without a result.\n${hint}`, { cause });
+  }
+}
+
+/** Refuses to empty a folder that no earlier run has filled: `--out .` is a slip, not a wish. */
+function emptyFolder(path: string): string {
+  const folder = resolve(path);
+  const isOurs = existsSync(join(folder, "console.log")) || existsSync(join(folder, "audit.log"));
+  if (existsSync(folder) && readdirSync(folder).length > 0 && !isOurs) {
+    throw new LabError(`Cannot use "${folder}" for results: it holds files of somebody else`);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
+function createSparse(file: string, bytes: number): void {
+  const fd = openSync(file, "w");
+  ftruncateSync(fd, bytes);
+  closeSync(fd);
+}
