@@ -18,6 +18,8 @@ interface Libc {
   umask(mask: number): number;
   fcntl(fd: number, cmd: number, ...typed: unknown[]): number;
   signal(signum: number, handler: null): unknown;
+  getpwnam(name: string): { pw_uid: number; pw_gid: number } | null;
+  getgrouplist(user: string, group: number, groups: Uint32Array, count: Int32Array): number;
   execve(path: string, argv: (string | null)[], envp: (string | null)[]): number;
 }
 
@@ -26,6 +28,16 @@ let loaded: Libc | undefined;
 function libc(): Libc {
   if (loaded !== undefined) return loaded;
   const so = koffi.load("libc.so.6");
+  koffi.struct("passwd", {
+    pw_name: "str",
+    pw_passwd: "str",
+    pw_uid: "uint32_t",
+    pw_gid: "uint32_t",
+    pw_gecos: "str",
+    pw_dir: "str",
+    pw_shell: "str",
+  });
+  const getpwnam = so.func("passwd *getpwnam(const char *name)");
   // deno-fmt-ignore
   loaded = {
     syscall:   bind(so, "long syscall(long number, ...)"),                                          // syscall(2)
@@ -37,6 +49,8 @@ function libc(): Libc {
     umask:     bind(so, "unsigned int umask(unsigned int mask)"),                                   // umask(2)
     fcntl:     bind(so, "int fcntl(int fd, int cmd, ...)"),                                         // fcntl(2)
     signal:    bind(so, "void *signal(int signum, void *handler)"),                                 // signal(2)
+    getpwnam:  (name) => { const found = getpwnam(name); return found && koffi.decode(found, "passwd"); },  // getpwnam(3)
+    getgrouplist: bind(so, "int getgrouplist(const char *user, unsigned int group, void *groups, void *ngroups)"), // getgrouplist(3)
     execve:    bind(so, "int execve(const char *pathname, const char **argv, const char **envp)"),  // execve(2)
   };
   return loaded;
@@ -61,6 +75,17 @@ export interface Credential {
   readonly gid: number;
   /** Supplementary groups. */
   readonly groups: readonly number[];
+}
+
+/** A user's uid, gid and groups; getpwnam(3), getgrouplist(3). `undefined`: there is no such user. */
+export function lookUpUser(name: string): Credential | undefined {
+  if (name.includes("\0")) return undefined;
+  const found = libc().getpwnam(name);
+  if (found === null) return undefined;
+  const groups = new Uint32Array(65536);
+  const count = new Int32Array([groups.length]);
+  libc().getgrouplist(name, found.pw_gid, groups, count);
+  return { uid: found.pw_uid, gid: found.pw_gid, groups: [...groups.subarray(0, count[0])] };
 }
 
 /**

@@ -1,0 +1,41 @@
+import type { Format, Guest, Image } from "../guest.ts";
+import type { Access } from "../owned_fd.ts";
+
+/** One file of an image: the image itself, or one of the backing files below it. */
+export interface Layer {
+  readonly image: Image;
+  /** 0 for the image, 1 for its backing file, and so on down the chain. */
+  readonly depth: number;
+  readonly path: string;
+  readonly format: Format;
+  readonly access: Access;
+  readonly shared: boolean;
+  /** QEMU's fdset for it; one file, one set. */
+  readonly fdset: number;
+  /** Block node of the format driver; the file's own node has `-file` behind it. */
+  readonly node: string;
+}
+
+/** All files of a guest, each image before what lies below it. */
+export function layersOf({ images }: Guest): Layer[] {
+  let fdset = 0;
+  return images.flatMap((image) => {
+    const top = { ...image, shared: false };
+    const below = image.backing.map((backing) => ({ ...backing, access: "ro" as Access }));
+    return [top, ...below].map(({ path, format, access, shared }, depth): Layer => ({
+      image,
+      depth,
+      path,
+      format,
+      access,
+      shared,
+      fdset: ++fdset,
+      node: depth === 0 ? image.name : `${image.name}-${depth}`,
+    }));
+  });
+}
+
+/** How a layer is called in messages and in the log. */
+export function layerName({ image, depth }: Layer): string {
+  return depth === 0 ? image.name : `${image.name} backing file ${depth}`;
+}

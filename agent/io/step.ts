@@ -1,0 +1,15 @@
+/** Hears that a step of an operation is done. */
+export type StepListener = (operation: string, step: string) => void;
+
+const listeners = new Set<StepListener>();
+
+/** Calls `listener` after every step; progress on the terminal is one, the crash tests are another. */
+export function onStep(listener: StepListener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Says that a step is done: everything before this line has had its effect, nothing after it. */
+export function reach(operation: string, step: string): void {
+  for (const listener of listeners) listener(operation, step);
+}

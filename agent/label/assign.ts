@@ -1,0 +1,25 @@
+import type { Layer } from "../image/layer.ts";
+import type { Context } from "./context.ts";
+
+/** An image that its guest may write through a passed descriptor. policies/svirt_agent/svirt_fd.cil */
+const WRITABLE = "svirt_fd_image_t";
+/** An image that nobody may write, through whatever descriptor. */
+const READ_ONLY = "svirt_fd_ro_t";
+
+/**
+ * The label of a file while a guest has it.
+ *
+ * A shared base has no categories: holding a descriptor of it is the right to read it. Everything
+ * else carries the guest's own.
+ */
+export function labelFor(
+  { access, shared }: Pick<Layer, "access" | "shared">,
+  level: string,
+): Context {
+  return {
+    user: "system_u",
+    role: "object_r",
+    type: access === "rw" ? WRITABLE : READ_ONLY,
+    level: shared ? "s0" : level,
+  };
+}

@@ -1,0 +1,54 @@
+import { constants, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { O_ACCMODE, statx } from "../../ffi/libc.ts";
+import { type Access, type Identity, identityOf } from "../owned_fd.ts";
+
+/** One open file of another process; proc_pid_fd(5), proc_pid_fdinfo(5). */
+export interface Descriptor {
+  readonly number: number;
+  /** What the link says; for messages, a name may have moved since. */
+  readonly path: string;
+  readonly identity: Identity;
+  readonly access: Access;
+  readonly isRegular: boolean;
+}
+
+/**
+ * Every regular file and device that a process holds open.
+ *
+ * @returns An empty list once the process is gone.
+ */
+export function descriptorsOf(pid: number): Descriptor[] {
+  const found: Descriptor[] = [];
+  for (const name of entries(`/proc/${pid}/fd`)) {
+    try {
+      const path = readlinkSync(`/proc/${pid}/fd/${name}`);
+      if (!path.startsWith("/")) continue;
+      const stat = statx(`/proc/${pid}/fd/${name}`);
+      const type = stat.mode & constants.S_IFMT;
+      const flags = /^flags:\s*([0-7]+)/m.exec(
+        readFileSync(`/proc/${pid}/fdinfo/${name}`, "utf8"),
+      );
+      const readOnly = (parseInt(flags?.[1] ?? "2", 8) & O_ACCMODE) === constants.O_RDONLY;
+      found.push({
+        number: Number(name),
+        path,
+        identity: identityOf(stat),
+        access: readOnly ? "ro" : "rw",
+        isRegular: type === constants.S_IFREG || type === constants.S_IFBLK,
+      });
+    } catch (error) {
+      // Closed since it was listed.
+      if (!["ENOENT", "ESRCH"].includes((error as { code?: string }).code ?? "")) throw error;
+    }
+  }
+  return found;
+}
+
+function entries(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as { code?: string }).code ?? "")) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
+import { pidfdOpen, pidfdSendSignal } from "../../ffi/libc_process.ts";
+import { OwnedFd } from "../owned_fd.ts";
+import type { Launch } from "./launcher.ts";
+import { commandFor } from "./runtime.ts";
+
+/** Most bytes of QEMU's last words that are kept. */
+const TAIL = 4096;
+
+/** A QEMU that this agent started. */
+export class QemuProcess implements Disposable {
+  readonly pid: number;
+  /** Resolves with what ended it, `exit 1` or `SIGKILL`. */
+  readonly ended: Promise<string>;
+  readonly #pidfd: OwnedFd;
+  #tail = "";
+  #end: string | undefined;
+
+  /** Starts the launcher, which becomes QEMU under the same pid. */
+  static start(launch: Launch): QemuProcess {
+    const [command, ...args] = commandFor(
+      new URL("./launcher.ts", import.meta.url),
+      JSON.stringify(launch),
+    );
+    // detached: a Ctrl-C at the terminal is for the agent, which stops the guest in order.
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      cwd: "/",
+      detached: true,
+    });
+    if (child.pid === undefined) throw new Error(`Cannot start ${command}`);
+    return new QemuProcess(child, child.pid);
+  }
+
+  private constructor(child: ChildProcess, pid: number) {
+    this.pid = pid;
+    // Nobody has reaped it yet, so the pid still means this child.
+    this.#pidfd = new OwnedFd(pidfdOpen(pid), `pid ${pid}`);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk) => this.#tail = (this.#tail + chunk).slice(-TAIL));
+    }
+    this.ended = new Promise((resolve) => {
+      child.on("close", (code, signal) => {
+        this.#end = signal ?? `exit ${code}`;
+        resolve(this.#end);
+      });
+    });
+  }
+
+  /** The last it wrote to stdout and stderr; control characters are replaced. */
+  get lastWords(): string {
+    // deno-lint-ignore no-control-regex
+    return this.#tail.trim().replace(/[\x00-\x09\x0b-\x1f\x7f]/g, "?");
+  }
+
+  /** What ended it, if anything did. */
+  get end(): string | undefined {
+    return this.#end;
+  }
+
+  /** Sends a signal to this process, never to a later one with its pid. */
+  signal(name: "SIGTERM" | "SIGKILL"): void {
+    if (this.#end !== undefined) return;
+    try {
+      pidfdSendSignal(this.#pidfd.number, constants.signals[name]);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ESRCH") throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#pidfd[Symbol.dispose]();
+  }
+}

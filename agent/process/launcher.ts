@@ -1,0 +1,68 @@
+/**
+ * Becomes QEMU: joins the cgroup, makes the monitor's listening socket, takes the guest's context
+ * for the next execve(2), drops to QEMU's user, executes QEMU. Its pid stays the same throughout.
+ *
+ * A program of its own because none of the runtimes can fork; what libuv's `uid` option does drops
+ * the supplementary groups (kvm), and a wrapper such as setpriv would use the exec context up for
+ * itself.
+ *
+ * @module
+ */
+
+import { writeFileSync } from "node:fs";
+import { listenUnix } from "../../ffi/libc_socket.ts";
+import {
+  becomeUser,
+  closeOnExecFrom,
+  type Credential,
+  defaultSigpipe,
+  execve,
+  keepOnExec,
+  umask,
+} from "../../ffi/libc_process.ts";
+import { libselinux } from "../../ffi/libselinux.ts";
+import { SystemError } from "../../ffi/errno.ts";
+import { createSocket } from "../label/socket.ts";
+
+/** What {@link ./launch.ts} asks for, as JSON in the only argument. */
+export interface Launch {
+  /** cgroup.procs of the guest's cgroup. */
+  readonly cgroupProcs: string;
+  /** Context of the guest's process and of its monitor socket. */
+  readonly context: string;
+  /** Path of the monitor socket, which must not exist. */
+  readonly monitor: string;
+  readonly credential: Credential;
+  /** Absolute. */
+  readonly binary: string;
+  /** `%MONITOR%` stands for the number of the monitor's listening descriptor. */
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+}
+
+/** Start of the line on stderr that says why QEMU could not be executed. */
+export const FAILED = "svirt-agent launcher: ";
+
+function launch({ cgroupProcs, context, monitor, credential, binary, argv, env }: Launch): never {
+  writeFileSync(cgroupProcs, `${process.pid}`);
+  umask(0o077);
+  using socket = createSocket(context, monitor);
+  listenUnix(socket.number, monitor, 1);
+  closeOnExecFrom(3);
+  for (const fd of [0, 1, 2, socket.number]) keepOnExec(fd);
+  defaultSigpipe();
+  if (libselinux().setexeccon_raw(context) !== 0) {
+    throw SystemError.last("setexeccon_raw", { path: context });
+  }
+  becomeUser(credential);
+  execve(binary, argv.map((text) => text.replace("%MONITOR%", `${socket.number}`)), env);
+}
+
+if (import.meta.main) {
+  try {
+    launch(JSON.parse(process.argv[2]!));
+  } catch (error) {
+    process.stderr.write(`${FAILED}${(error as Error).message}\n`);
+    process.exitCode = 127;
+  }
+}

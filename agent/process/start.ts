@@ -1,0 +1,156 @@
+import { accessSync, constants, existsSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import type { Credential } from "../../ffi/libc_process.ts";
+import type { QemuSettings } from "../guest.ts";
+import { type Context, formatContext } from "../label/context.ts";
+import type { Selinux } from "../label/selinux.ts";
+import { createSocketAt } from "../label/socket.ts";
+import { Monitor } from "../qmp/monitor.ts";
+import { type Cgroup, createCgroup } from "./cgroup.ts";
+import { QemuProcess } from "./launch.ts";
+
+/** QEMU could not be started, or died before it answered. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+/** A running QEMU with its monitor. */
+export interface Qemu extends Disposable {
+  readonly process: QemuProcess;
+  readonly monitor: Monitor;
+}
+
+/** Where a guest lives while it runs. */
+export interface Place {
+  readonly cgroup: Cgroup;
+  /** Folder of the guest's sockets, the agent's alone. */
+  readonly folder: string;
+  readonly monitor: string;
+}
+
+/** What every guest of ours gets whatever its file says. */
+const ALWAYS = [
+  "-no-user-config",
+  "-nodefaults",
+  // Not yet: it runs when its images are attached and verified.
+  "-S",
+  "-sandbox",
+  "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+  "-chardev",
+  "socket,id=svirt-agent,fd=%MONITOR%,server=on,wait=off",
+  "-mon",
+  "chardev=svirt-agent,mode=control",
+];
+
+/**
+ * Starts QEMU without any image, as an unprivileged user, in the guest's context and a cgroup of its
+ * own, and connects its monitor.
+ *
+ * @throws {@linkcode StartError} with QEMU's last words.
+ */
+export async function startQemu(
+  name: string,
+  { binary, args, accelerator }: QemuSettings,
+  credential: Credential,
+  context: Context,
+  place: Place,
+  selinux: Selinux,
+): Promise<Qemu> {
+  const path = findBinary(binary);
+  createCgroup(place.cgroup);
+  mkdirSync(place.folder, { recursive: true, mode: 0o700 });
+  if (existsSync(place.monitor)) unlinkSync(place.monitor);
+  const process = QemuProcess.start({
+    cgroupProcs: place.cgroup.procs,
+    context: formatContext(context),
+    monitor: place.monitor,
+    credential,
+    binary: path,
+    argv: [path, "-name", name, "-accel", accelerator, ...ALWAYS, ...args],
+    env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
+  });
+  try {
+    const monitor = await greet(process, place.monitor, context.level ?? "s0");
+    requireContext(process.pid, context, selinux);
+    return {
+      process,
+      monitor,
+      [Symbol.dispose]() {
+        monitor[Symbol.dispose]();
+        process[Symbol.dispose]();
+        rmSync(place.monitor, { force: true });
+      },
+    };
+  } catch (error) {
+    process.signal("SIGKILL");
+    await process.ended;
+    process[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Connects as soon as the launcher listens; ends at once when QEMU dies first. */
+async function greet(process: QemuProcess, path: string, level: string): Promise<Monitor> {
+  const died = process.ended.then((end) => {
+    throw new StartError(
+      `QEMU died at start (${end}): ${process.lastWords || "it said nothing"}`,
+      "Try the same command line by hand; SELinux denials: ausearch -m AVC -ts recent",
+    );
+  });
+  const connected = untilListening(process, path).then(() =>
+    Monitor.connect(createSocketAt(level, path), path)
+  );
+  // Whoever loses must not be an unhandled rejection.
+  connected.then((monitor) => process.end && monitor[Symbol.dispose](), () => {});
+  try {
+    return await Promise.race([connected, died]);
+  } catch (error) {
+    // A monitor that closes is how a dying QEMU looks from here: its last words tell more.
+    if (error instanceof StartError) throw error;
+    await Promise.race([died, new Promise((resolve) => setTimeout(resolve, 500))]);
+    throw error;
+  }
+}
+
+async function untilListening(process: QemuProcess, path: string): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!existsSync(path) && process.end === undefined) {
+    if (Date.now() > deadline) {
+      throw new StartError(`The launcher did not come up within 30 s`, process.lastWords);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Whatever was asked for, this is what counts: the context that the kernel gave it. */
+function requireContext(pid: number, wanted: Context, selinux: Selinux): void {
+  const is = selinux.processContext(pid);
+  if (is !== undefined && formatContext(is) === formatContext(wanted)) return;
+  const has = is === undefined ? "is gone" : `runs as ${formatContext(is)}`;
+  throw new StartError(
+    `QEMU ${has}, not as ${formatContext(wanted)}`,
+    "The policy has no transition from the agent to this domain. Is the svirt_agent module loaded?",
+  );
+}
+
+function findBinary(binary: string): string {
+  const path = process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin";
+  const candidates = binary.includes("/")
+    ? [binary]
+    : path.split(delimiter).map((folder) => join(folder, binary));
+  for (const candidate of candidates) {
+    try {
+      accessSync(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      continue;
+    }
+  }
+  throw new StartError(`There is no ${binary}`, "Install QEMU, or correct qemu.binary.");
+}
