@@ -5,6 +5,7 @@ export type ImageErrorCode =
   | "not-an-image"
   | "hard-linked"
   | "replaced"
+  | "in-use"
   | "bad-header"
   | "chain-unclear"
   | "header-differs";
