@@ -85,6 +85,8 @@ mkdir -p rootfs/usr/lib/modules
 # /lib/modules before Debian 13
 [ -d kernel/usr/lib/modules ] && mv kernel/usr/lib/modules/* rootfs/usr/lib/modules/ \\
   || mv kernel/lib/modules/* rootfs/usr/lib/modules/
+# In the machine, decompressing them would cost seconds of every boot.
+find rootfs/usr/lib/modules -name '*.ko.xz' -print0 | xargs -0 -r -n 50 -P 2 rootfs/usr/bin/busybox unxz
 chroot rootfs depmod "$version"
 rm -rf apt kernel
 `;

@@ -96,11 +96,17 @@ const INSTALL_LAB = `
 rootfs=$1 guest=$2 libexec=$1/usr/libexec/svirt-lab
 mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/var/cache/svirt-agent/deno"
 install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$libexec/"
-install -m644 "$guest/nfs_mounts" "$guest/file_contexts" "$libexec/"
+install -m644 "$guest/nfs_mounts" "$guest/audit.rules" "$guest/file_contexts" "$libexec/"
 install -m755 "$guest"/svirt-agent* "$rootfs/usr/sbin/"
+rm -rf "$rootfs"/run/*  # it would be under the tmpfs, and stays unlabelled
 sed -i 's/^SELINUX=.*/SELINUX=enforcing/' "$rootfs/etc/selinux/config"
+echo options lockd nlm_grace_period=1 > "$rootfs/etc/modprobe.d/lab.conf"
 echo lab > "$rootfs/etc/hostname"
 printf '127.0.0.1 localhost lab\\n::1 localhost\\n' > "$rootfs/etc/hosts"
+grep -v '^#' "$guest/nfs_mounts" | while read -r name exported _; do
+  mkdir -p "$rootfs/export/$name" "$rootfs/srv/$name"
+  echo "/export/$name localhost($exported)"
+done > "$rootfs/etc/exports"
 # auditd keeps everything in one file and never stops for lack of space
 sed -i -e 's/^max_log_file_action.*/max_log_file_action = IGNORE/' \\
   -e 's/^\\(.*space_left_action\\|disk_full_action\\|disk_error_action\\).*/\\1 = IGNORE/' \\
@@ -160,7 +166,6 @@ for module; do
   file=$(find "rootfs/usr/lib/modules/$version" -name "$module.ko*" | head -n 1)
   case $file in
     '') continue;;
-    *.xz) "$busybox" xz -dc "$file" > "ird/m/$module.ko";;
     *) cp "$file" "ird/m/$module.ko";;
   esac
   echo "$module" >> ird/m/order

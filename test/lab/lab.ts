@@ -88,6 +88,12 @@ export interface LabResult {
 /** A hung machine is killed this long after the time limit; a healthy one ends within 6 + 2 s. */
 const BOOT_SECONDS = 60;
 
+/**
+ * Emulation is not perfect: now and then a kernel panics while it boots. Nothing of ours has run by
+ * then, so another attempt hides no defect of the project.
+ */
+const BOOT_ATTEMPTS = 3;
+
 /** Largest /out that can be brought back; sparse. */
 const RESULT_BYTES = 1 << 30;
 
@@ -108,29 +114,40 @@ export async function runInLab(run: LabRun): Promise<LabResult> {
       timeLimitSeconds,
       environment: { LAB_RELEASE: release, ...run.environment },
     }, scratch);
-    const resultDisk = join(scratch, "result.tar");
-    createSparse(resultDisk, RESULT_BYTES);
     const interactive = run.command.length === 0;
-    const start = performance.now();
-    const end = await boot({
-      image,
-      jobDisk,
-      resultDisk,
-      consoleLog: interactive ? undefined : join(out, "console.log"),
-      limitSeconds: interactive ? 7 * 24 * 3600 : timeLimitSeconds + BOOT_SECONDS,
-      onOutput: run.onOutput ?? (() => {}),
-      signal: run.signal,
-    });
-    const seconds = (performance.now() - start) / 1000;
-    if (end === "aborted") throw new LabError("The machine was killed on request");
-    if (end === "time-limit") {
-      return { status: STATUS_TIME_LIMIT, seconds, avcs: accountFor(out) };
+    const resultDisk = join(scratch, "result.tar");
+    const consoleLog = join(out, "console.log");
+    for (let attempt = 1;; attempt++) {
+      createSparse(resultDisk, RESULT_BYTES);
+      const start = performance.now();
+      const end = await boot({
+        image,
+        jobDisk,
+        resultDisk,
+        consoleLog: interactive ? undefined : consoleLog,
+        limitSeconds: interactive ? undefined : timeLimitSeconds + BOOT_SECONDS,
+        onOutput: run.onOutput ?? (() => {}),
+        signal: run.signal,
+      });
+      const seconds = (performance.now() - start) / 1000;
+      if (end === "aborted") throw new LabError("The machine was killed on request");
+      if (end === "off" && !hasStarted(consoleLog) && attempt < BOOT_ATTEMPTS && !interactive) {
+        progress.say("the machine ended before the command began; starting it once more");
+        continue;
+      }
+      const status = end === "time-limit"
+        ? STATUS_TIME_LIMIT
+        : await unpackResults(resultDisk, scratch, out);
+      return { status, seconds, avcs: accountFor(out) };
     }
-    const status = await unpackResults(resultDisk, scratch, out);
-    return { status, seconds, avcs: accountFor(out) };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Has `guest/rc` come as far as the command? */
+function hasStarted(consoleLog: string): boolean {
+  return existsSync(consoleLog) && readFileSync(consoleLog, "utf8").includes("LAB command starts");
 }
 
 async function unpackResults(disk: string, scratch: string, out: string): Promise<number> {
@@ -142,8 +159,9 @@ async function unpackResults(disk: string, scratch: string, out: string): Promis
     ]);
     return Number(readFileSync(join(scratch, "status"), "utf8"));
   } catch (cause) {
-    const hint = `Hint: look at ${join(out, "console.log")}`;
-    throw new LabError(`The machine ended without a result.\n${hint}`, { cause });
+    const log = join(out, "console.log");
+    const hint = existsSync(log) ? `\nHint: look at ${log}` : "";
+    throw new LabError(`The machine ended without a result.${hint}`, { cause });
   }
 }
 
