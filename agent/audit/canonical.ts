@@ -1,5 +1,5 @@
 /** Deepest nesting of objects and arrays; a record that a person reads needs four or five. */
-const MAX_DEPTH = 64;
+export const MAX_DEPTH: number = 64;
 
 /** Text that JSON prints as it stands, between two quotes. */
 const PLAIN = /^[ !#-[\]-~]*$/;
@@ -22,11 +22,6 @@ export function canonical(value: unknown): string {
   return textOf(value, "", 0);
 }
 
-/** The members of an object as `"key":value` texts, sorted; joined by commas they are its text. */
-export function canonicalMembers(object: object): Map<string, string> {
-  return membersOf(object, "", 0);
-}
-
 function textOf(value: unknown, at: string, depth: number): string {
   switch (typeof value) {
     case "string":
@@ -43,25 +38,23 @@ function textOf(value: unknown, at: string, depth: number): string {
         // Array.from visits holes, which map() would skip and JSON has no word for.
         return `[${Array.from(value, (v, i) => textOf(v, `${at}[${i}]`, depth + 1)).join(",")}]`;
       }
-      return `{${[...membersOf(value, at, depth).values()].join(",")}}`;
+      return `{${membersOf(value, at, depth).join(",")}}`;
     default:
       throw refusal(at, typeof value === "undefined" ? "undefined" : `a ${typeof value}`);
   }
 }
 
-function membersOf(object: object, at: string, depth: number): Map<string, string> {
+function membersOf(object: object, at: string, depth: number): string[] {
   const prototype = Object.getPrototypeOf(object);
   if (prototype !== Object.prototype && prototype !== null) {
     throw refusal(at, `an object of class ${prototype.constructor?.name ?? "?"}`);
   }
-  const members = new Map<string, string>();
   // sort() without a comparison orders by UTF-16 code units, as RFC 8785 section 3.2.3 asks.
-  for (const key of Object.keys(object).sort()) {
+  return Object.keys(object).sort().map((key) => {
     const inner = at === "" ? key : `${at}.${key}`;
     const text = textOf((object as { [key: string]: unknown })[key], inner, depth + 1);
-    members.set(key, `${quote(key, inner)}:${text}`);
-  }
-  return members;
+    return `${quote(key, inner)}:${text}`;
+  });
 }
 
 /** JSON.stringify escapes as RFC 8785 section 3.2.2.2 asks, except that it also takes lone surrogates. */

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { canonical, canonicalMembers } from "./canonical.ts";
+import { canonical, MAX_DEPTH } from "./canonical.ts";
 import type { AuditEvent } from "./event.ts";
 
 /** What the log adds to an event; these four keys belong to it alone. */
@@ -66,15 +66,38 @@ export interface Recomputed {
 }
 
 /**
- * Recomputes line and hash of something that was read from a log, in one walk.
+ * Recomputes line and hash of a record that JSON.parse made.
  *
  * @throws `TypeError` like {@linkcode canonical}.
  */
-export function recompute(read: object): Recomputed {
-  const members = canonicalMembers(read);
-  const line = `{${[...members.values()].join(",")}}`;
-  members.delete("hash");
-  return { line, hash: sha256(`{${[...members.values()].join(",")}}`) };
+export function recompute(read: AuditRecord): Recomputed {
+  const line = lineOf(read);
+  // Its own hash cannot stand in a record a second time, so what is found first is the member; and
+  // "prev" always follows it.
+  const member = `"hash":"${read.hash}",`;
+  const at = line.indexOf(member);
+  return { line, hash: sha256(line.slice(0, at) + line.slice(at + member.length)) };
+}
+
+/** canonical(), by native code where that prints the same: keys in order, no lone surrogate to escape. */
+function lineOf(read: AuditRecord): string {
+  if (isSorted(read, 0)) {
+    const line = JSON.stringify(read);
+    if (!line.includes("\\ud")) return line;
+  }
+  return canonical(read);
+}
+
+/** Are the keys of a value in canonical order, at every depth that canonical() takes? */
+function isSorted(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  if (depth >= MAX_DEPTH) return false;
+  if (Array.isArray(value)) return value.every((element) => isSorted(element, depth + 1));
+  const keys = Object.keys(value);
+  return keys.every((key, i) =>
+    (i === 0 || keys[i - 1]! < key) &&
+    isSorted((value as { [key: string]: unknown })[key], depth + 1)
+  );
 }
 
 function sha256(text: string): string {
