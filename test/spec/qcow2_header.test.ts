@@ -153,6 +153,16 @@ describe("a qcow2 header", () => {
       ["an escape in the backing name", qcow2({ backing: "b\x1b[2J" }), /control characters/],
       ["a backing name that is no UTF-8", patch(based, 136, 0xff000000), /UTF-8/],
       ["an extension longer than its room", patch(based, 116, 0x7fffffff), /extension length/],
+      [
+        "an unknown extension that leaves the cluster",
+        patch(patch(based, 112, 1), 116, 65536),
+        /65536/,
+      ],
+      [
+        "a format name that runs into the backing name",
+        patch(based, 8, 122n),
+        /length 3 at byte 116/,
+      ],
       ["an extension cut short", patch(based, 8, 116n), /cut short/],
       [
         "a format name of 16 bytes",
