@@ -84,7 +84,7 @@ export function parseClaims(jsonl: string): Claim[] {
 
 /** @throws `RangeError` when the list has grown beyond {@linkcode MOST_ALLOWANCES}. */
 export function readAllowances(
-  file: string = join(import.meta.dirname, "avcs.json"),
+  file: string | URL = new URL("avcs.json", import.meta.url),
 ): Allowance[] {
   const list = JSON.parse(readFileSync(file, "utf8")) as Allowance[];
   if (list.length <= MOST_ALLOWANCES) return list;
