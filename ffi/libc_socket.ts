@@ -23,7 +23,7 @@ const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const SO_PEERCRED = 17;
 const SO_PEERSEC = 31;
-const SO_RCVBUFFORCE = 33;
+const SO_RCVBUF = 8;
 const SCM_RIGHTS = 1;
 const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
@@ -227,10 +227,12 @@ export function pendingError(fd: number): number {
   return new DataView(getOption(fd, SO_ERROR, 4).buffer).getInt32(0, true);
 }
 
-/** SO_RCVBUFFORCE, bytes; needs CAP_NET_ADMIN, so a refusal is only answered. */
-export function forceReceiveBuffer(fd: number, bytes: number): boolean {
+/** SO_RCVBUF, bytes; the kernel cuts it to net.core.rmem_max. */
+export function setReceiveBuffer(fd: number, bytes: number): void {
   const value = new Uint8Array(new Int32Array([bytes]).buffer);
-  return libc().setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, value, value.length) === 0;
+  if (libc().setsockopt(fd, SOL_SOCKET, SO_RCVBUF, value, value.length) !== 0) {
+    throw SystemError.last("setsockopt SO_RCVBUF", { path: `fd ${fd}` });
+  }
 }
 
 function getOption(fd: number, name: number, size: number): Uint8Array<ArrayBuffer> {

@@ -86,7 +86,8 @@ export type Undo =
     readonly path: string;
     readonly identity: Identity;
   } & Owner)
-  | { readonly kind: "unlink"; readonly path: string; readonly identity: Identity }
+  /** Identity null: not made yet when this was recorded; its random name is the operation's own. */
+  | { readonly kind: "unlink"; readonly path: string; readonly identity: Identity | null }
   | { readonly kind: "level"; readonly level: string }
   | { readonly kind: "cgroup"; readonly path: string }
   | ({ readonly kind: "process" } & ProcessName);

@@ -6,6 +6,8 @@ export type ImageErrorCode =
   | "hard-linked"
   | "replaced"
   | "in-use"
+  | "storage"
+  | "not-readable"
   | "bad-header"
   | "chain-unclear"
   | "header-differs";

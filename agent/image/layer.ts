@@ -35,6 +35,12 @@ export function layersOf({ images }: Guest): Layer[] {
   });
 }
 
+/** The layers by image, top first. */
+export function chainsOf(guest: Guest): Layer[][] {
+  const layers = layersOf(guest);
+  return guest.images.map((image) => layers.filter((layer) => layer.image === image));
+}
+
 /** How a layer is called in messages and in the log. */
 export function layerName({ image, depth }: Layer): string {
   return depth === 0 ? image.name : `${image.name} backing file ${depth}`;

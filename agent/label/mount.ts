@@ -84,6 +84,9 @@ const BOOLEANS: Readonly<Record<string, StorageBoolean>> = {
   virtiofs: "virt_use_fusefs",
 };
 
+/** Every boolean that opens a kind of storage to guests. */
+export const STORAGE_BOOLEANS: readonly StorageBoolean[] = [...new Set(Object.values(BOOLEANS))];
+
 /** Filesystems that keep labels wherever SELinux runs; without `seclabel` something is wrong. */
 const LABELLED: ReadonlySet<string> = new Set(["ext4", "xfs", "btrfs", "tmpfs", "devtmpfs"]);
 

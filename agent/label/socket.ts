@@ -15,12 +15,17 @@ export function createSocketAt(level: string, path: string): OwnedFd {
   return createSocket(formatContext({ ...kernel.ownContext(), level }), path);
 }
 
-/** A unix stream socket with this context; the caller owns it. setsockcreatecon(3). */
+/** A unix stream socket with this context; the caller owns it. */
 export function createSocket(context: string, path: string): OwnedFd {
-  // Per thread, and in force until taken back: nothing may come between.
+  return makingSocketsAs(context, () => new OwnedFd(socket(AF_UNIX, SOCK_STREAM), path));
+}
+
+/** Runs `action`, and every socket that it makes on this thread has this context. */
+export function makingSocketsAs<T>(context: string, action: () => T): T {
+  // In force until taken back: nothing may come between. setsockcreatecon(3)
   setSockCreate(context);
   try {
-    return new OwnedFd(socket(AF_UNIX, SOCK_STREAM), path);
+    return action();
   } finally {
     setSockCreate(null);
   }

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  writeSync,
+} from "node:fs";
 
 const ROOT = "/sys/fs/cgroup/svirt-agent";
 
@@ -26,9 +35,24 @@ export function membersOf({ procs }: Cgroup): number[] {
   return readFileSync(procs, "utf8").split("\n").filter(Boolean).map(Number);
 }
 
+/** Moves this process into it. */
+export function join(procs: string): void {
+  writeControl(procs, `${process.pid}`);
+}
+
+/** Without O_CREAT, which node:fs adds to a plain write and the agent's domain may not. */
+function writeControl(path: string, text: string): void {
+  const fd = openSync(path, constants.O_WRONLY);
+  try {
+    writeSync(fd, text);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Sends SIGKILL to all of it at once, so that nothing can fork away; cgroup.kill, Linux 5.14. */
 export function killAll({ path }: Cgroup): void {
-  if (existsSync(path)) writeFileSync(`${path}/cgroup.kill`, "1");
+  if (existsSync(path)) writeControl(`${path}/cgroup.kill`, "1");
 }
 
 /** Removes it once it is empty; `EBUSY` while it is not. */

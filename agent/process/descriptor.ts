@@ -8,6 +8,8 @@ export interface Descriptor {
   /** What the link says; for messages, a name may have moved since. */
   readonly path: string;
   readonly identity: Identity;
+  /** Of its mount, the first field of /proc/self/mountinfo. */
+  readonly mountId: bigint;
   readonly access: Access;
   readonly isRegular: boolean;
 }
@@ -33,6 +35,7 @@ export function descriptorsOf(pid: number): Descriptor[] {
         number: Number(name),
         path,
         identity: identityOf(stat),
+        mountId: stat.mountId,
         access: readOnly ? "ro" : "rw",
         isRegular: type === constants.S_IFREG || type === constants.S_IFBLK,
       });

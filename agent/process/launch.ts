@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { pidfdOpen, pidfdSendSignal } from "../../ffi/libc_process.ts";
+import { makingSocketsAs } from "../label/socket.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import type { Launch } from "./launcher.ts";
 import { commandFor } from "./runtime.ts";
@@ -24,11 +25,12 @@ export class QemuProcess implements Disposable {
       JSON.stringify(launch),
     );
     // detached: a Ctrl-C at the terminal is for the agent, which stops the guest in order.
-    const child = spawn(command, args, {
-      stdio: ["ignore", "pipe", "pipe"],
-      cwd: "/",
-      detached: true,
-    });
+    // Node's and Bun's pipes are socket pairs: at the agent's own level QEMU could not write to them.
+    // Deno's are pipes, which take no other label: there QEMU's last words are lost.
+    const child = makingSocketsAs(
+      launch.context,
+      () => spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/", detached: true }),
+    );
     if (child.pid === undefined) throw new Error(`Cannot start ${command}`);
     return new QemuProcess(child, child.pid);
   }

@@ -9,7 +9,6 @@
  * @module
  */
 
-import { writeFileSync } from "node:fs";
 import { listenUnix } from "../../ffi/libc_socket.ts";
 import {
   becomeUser,
@@ -23,6 +22,7 @@ import {
 import { libselinux } from "../../ffi/libselinux.ts";
 import { SystemError } from "../../ffi/errno.ts";
 import { createSocket } from "../label/socket.ts";
+import { join } from "./cgroup.ts";
 
 /** What {@link ./launch.ts} asks for, as JSON in the only argument. */
 export interface Launch {
@@ -44,7 +44,7 @@ export interface Launch {
 export const FAILED = "svirt-agent launcher: ";
 
 function launch({ cgroupProcs, context, monitor, credential, binary, argv, env }: Launch): never {
-  writeFileSync(cgroupProcs, `${process.pid}`);
+  join(cgroupProcs);
   umask(0o077);
   using socket = createSocket(context, monitor);
   listenUnix(socket.number, monitor, 1);

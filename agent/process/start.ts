@@ -1,12 +1,14 @@
 import { accessSync, constants, existsSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { Credential } from "../../ffi/libc_process.ts";
-import type { QemuSettings } from "../guest.ts";
+import type { Guest } from "../guest.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import type { Selinux } from "../label/selinux.ts";
 import { createSocketAt } from "../label/socket.ts";
 import { Monitor } from "../qmp/monitor.ts";
-import { type Cgroup, createCgroup } from "./cgroup.ts";
+import { portArguments } from "../qmp/port.ts";
+import { createCgroup } from "./cgroup.ts";
+import type { Place } from "./place.ts";
 import { QemuProcess } from "./launch.ts";
 
 /** QEMU could not be started, or died before it answered. */
@@ -24,14 +26,6 @@ export class StartError extends Error {
 export interface Qemu extends Disposable {
   readonly process: QemuProcess;
   readonly monitor: Monitor;
-}
-
-/** Where a guest lives while it runs. */
-export interface Place {
-  readonly cgroup: Cgroup;
-  /** Folder of the guest's sockets, the agent's alone. */
-  readonly folder: string;
-  readonly monitor: string;
 }
 
 /** What every guest of ours gets whatever its file says. */
@@ -55,13 +49,13 @@ const ALWAYS = [
  * @throws {@linkcode StartError} with QEMU's last words.
  */
 export async function startQemu(
-  name: string,
-  { binary, args, accelerator }: QemuSettings,
+  guest: Guest,
   credential: Credential,
   context: Context,
   place: Place,
   selinux: Selinux,
 ): Promise<Qemu> {
+  const { name, qemu: { binary, args, accelerator } } = guest;
   const path = findBinary(binary);
   createCgroup(place.cgroup);
   mkdirSync(place.folder, { recursive: true, mode: 0o700 });
@@ -72,7 +66,7 @@ export async function startQemu(
     monitor: place.monitor,
     credential,
     binary: path,
-    argv: [path, "-name", name, "-accel", accelerator, ...ALWAYS, ...args],
+    argv: [path, "-name", name, "-accel", accelerator, ...ALWAYS, ...args, ...portArguments(guest)],
     env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
   });
   try {

@@ -1,4 +1,6 @@
+import type { Guest } from "../guest.ts";
 import type { Layer } from "../image/layer.ts";
+import { portOf } from "./port.ts";
 import type { Monitor } from "./monitor.ts";
 
 /** One blockdev-add or device_add, as it goes over the wire. */
@@ -10,12 +12,12 @@ export interface QmpCommand {
 /**
  * The block graph of one image, bottom first: every format is given, every file is an fdset.
  *
- * @param layers The image and its backing chain, top first. QAPI `BlockdevOptions`.
+ * @param layers Of one image: the image and its backing chain, top first. QAPI `BlockdevOptions`.
  */
-export function imageGraph(layers: readonly Layer[]): QmpCommand[] {
+export function imageGraph(layers: readonly Layer[], guest: Guest): QmpCommand[] {
   const below = (i: number) => layers[i + 1]?.node ?? null;
   const pairs = layers.map((layer, i) => [fileNode(layer), formatNode(layer, below(i))]);
-  return [...pairs.reverse().flat(), device(layers[0]!)];
+  return [...pairs.reverse().flat(), device(layers[0]!, portOf(layers[0]!.image, guest))];
 }
 
 /** The file behind a layer. QAPI `BlockdevOptionsFile`. */
@@ -53,20 +55,20 @@ export function formatNode(
   };
 }
 
-function device({ image, node, access }: Layer): QmpCommand {
+function device({ image, node, access }: Layer, bus: string | null): QmpCommand {
   return {
     execute: "device_add",
     arguments: {
       driver: image.device,
       id: `${image.name}-device`,
       drive: node,
+      ...(bus !== null && { bus }),
       ...(image.device.startsWith("virtio") && access === "rw" && {
         "write-cache": image.cache === "writethrough" ? "off" : "on",
       }),
     },
   };
 }
-
 /** Runs the commands one after the other. */
 export async function runAll(monitor: Monitor, commands: readonly QmpCommand[]): Promise<void> {
   for (const { execute, arguments: args } of commands) await monitor.execute(execute, args);

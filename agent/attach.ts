@@ -1,0 +1,84 @@
+/**
+ * The story. A guest gets its images: each file is inspected, granted on record, opened for it,
+ * locked, labelled and passed; then it is proved that the guest can use what it was handed and open
+ * nothing, and only then does it run.
+ *
+ * @module
+ */
+
+import { type AttachedGuest, attachedGuest, type AttachedImage } from "./attached_guest.ts";
+import { grantImages } from "./grant/grant.ts";
+import type { Guest } from "./guest.ts";
+import type { Host } from "./host.ts";
+import { inspectImages } from "./image/inspect.ts";
+import { chainsOf } from "./image/layer.ts";
+import { type OpenImage, openImage } from "./image/open.ts";
+import { reach } from "./io/step.ts";
+import { labelImage } from "./label/apply.ts";
+import { guestContext } from "./label/domain.ts";
+import { requireClosed, requireEnforcing } from "./label/ready.ts";
+import { undo } from "./operation/undo.ts";
+import { placeOf } from "./process/place.ts";
+import { type Qemu, startQemu } from "./process/start.ts";
+import { credentialOf } from "./process/user.ts";
+import { imageGraph, runAll } from "./qmp/graph.ts";
+import { passImage } from "./qmp/pass.ts";
+import { requireExpected, verifyGuest } from "./verify/guest.ts";
+
+/** What an attach goes through; a crash after any of them is undone by `guest recover`. */
+export const ATTACH_STEPS = [
+  "grant",
+  "open",
+  "label",
+  "start",
+  "pass",
+  "graph",
+  "verify",
+  "record",
+] as const;
+
+/** Starts a guest, with its images attached, stopped until it is told to `cont`. */
+export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
+  const step = (name: typeof ATTACH_STEPS[number]) => reach("attach", name);
+  requireEnforcing(host.selinux);
+  const credential = credentialOf(guest);
+  const place = placeOf(guest.name, host.settings);
+  const found = inspectImages(guest, host.folders, host.selinux);
+  requireClosed(found.map(({ storage }) => storage), host.booleans);
+
+  const { operation, level } = grantImages(guest, found, credential, place.cgroup, host);
+  step("grant");
+  const opened: OpenImage[] = [];
+  let qemu: Qemu | undefined;
+  try {
+    for (const image of found) opened.push(openImage(image, credential, host.folders));
+    step("open");
+    const labels = opened.map((image) => labelImage(image, level, host.selinux));
+    step("label");
+    const context = guestContext(guest.qemu.accelerator, level, host.selinux);
+    qemu = await startQemu(guest, credential, context, place, host.selinux);
+    step("start");
+    const images: AttachedImage[] = [];
+    for (const [i, image] of opened.entries()) {
+      const passed = await passImage(qemu, image);
+      const kept = { ro: image.ro.duplicate(), locked: image.locked.duplicate() };
+      images.push({ ...found[i]!, label: labels[i]!, passed, ...kept });
+    }
+    step("pass");
+    for (const layers of chainsOf(guest)) await runAll(qemu.monitor, imageGraph(layers, guest));
+    step("graph");
+    const attached = attachedGuest({ guest, operation, context, credential, place, qemu, images });
+    requireExpected(await verifyGuest(attached, host));
+    step("verify");
+    host.log.append({ event: "outcome", operation, guest: guest.name, result: "done" });
+    step("record");
+    return attached;
+  } catch (error) {
+    qemu?.[Symbol.dispose]();
+    await undo(operation, host, error as Error);
+    throw error;
+  } finally {
+    // QEMU has its own duplicates; the agent keeps only those that carry the locks.
+    for (const image of opened) image[Symbol.dispose]();
+  }
+}

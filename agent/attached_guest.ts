@@ -1,0 +1,47 @@
+import type { Credential } from "../ffi/libc_process.ts";
+import type { Guest } from "./guest.ts";
+import type { Inspected } from "./image/inspect.ts";
+import type { Context } from "./label/context.ts";
+import type { OwnedFd } from "./owned_fd.ts";
+import type { Place } from "./process/place.ts";
+import type { Qemu } from "./process/start.ts";
+import type { Passed } from "./qmp/pass.ts";
+
+/** One file of a guest that has been passed. */
+export interface AttachedImage extends Inspected {
+  /** Its label now: ours, or the filesystem's own where that keeps none. */
+  readonly label: Context;
+  readonly passed: Passed;
+  /** Owned: a duplicate of the guest's read-only open file. */
+  readonly ro: OwnedFd;
+  /** Owned: a duplicate of the open file that carries the locks; `ro` where the guest only reads. */
+  readonly locked: OwnedFd;
+}
+
+/** A guest whose QEMU runs and has its images. */
+export interface AttachedGuest extends Disposable {
+  readonly guest: Guest;
+  /** Id of the attach in the log. */
+  readonly operation: string;
+  /** Context of QEMU, with the level that is reserved for this guest. */
+  readonly context: Context;
+  readonly credential: Credential;
+  readonly place: Place;
+  readonly qemu: Qemu;
+  /** Every image before what lies below it. A snapshot puts its overlay in front. */
+  readonly images: AttachedImage[];
+}
+
+/** Owns the monitor, the pidfd and the locks; disposing of it leaves QEMU running. */
+export function attachedGuest(parts: Omit<AttachedGuest, typeof Symbol.dispose>): AttachedGuest {
+  return {
+    ...parts,
+    [Symbol.dispose]() {
+      parts.qemu[Symbol.dispose]();
+      for (const { ro, locked } of parts.images) {
+        ro[Symbol.dispose]();
+        locked[Symbol.dispose]();
+      }
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import { EXIT } from "./command.ts";
+
+/** Errors that mean the reader has to change what they asked for. */
+const USAGE = ["UsageError", "ConfigError", "ImageError"];
+/** The kernel's or the agent's own "no". */
+const FINDING = ["RefusedError", "VerdictError", "DroppedError", "CategoriesExhausted"];
+/** openat2(2) of an image: the path is wrong, not the host. */
+const WRONG_PATH = ["ENOENT", "ENOTDIR", "ELOOP", "EXDEV", "ENXIO"];
+
+/** The exit status of a command that threw; by the error's name, so that none has to be loaded. */
+export function exitStatusOf(error: Error & { code?: string; operation?: string }): number {
+  if (USAGE.includes(error.name)) return EXIT.usage;
+  if (FINDING.includes(error.name)) return EXIT.finding;
+  if (error.operation === "openat2" && WRONG_PATH.includes(error.code ?? "")) return EXIT.usage;
+  return EXIT.unknown;
+}

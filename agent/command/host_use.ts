@@ -1,0 +1,64 @@
+import { readFileSync } from "node:fs";
+import type { HostUse, ProcessUse } from "../label/boolean_plan.ts";
+import { parseContext } from "../label/context.ts";
+import { parseMountinfo } from "../label/mount.ts";
+import { kernel } from "../label/selinux.ts";
+import { livePolicy } from "../policy/live.ts";
+import { processContexts } from "../process/contexts.ts";
+import { descriptorsOf } from "../process/descriptor.ts";
+
+/** Guests' domains of the reference policy and of Fedora's. */
+const GUESTS = [
+  "svirt_t",
+  "svirt_prot_exec_t",
+  "svirt_tcg_t",
+  "svirt_kvm_net_t",
+  "svirt_qemu_net_t",
+];
+/** Domains besides guests that virt_use_nfs and its like give access to. */
+const GOVERNED = ["virtd_t", "virtqemud_t", "virtstoraged_t"];
+
+/** What runs on this host and uses storage that a boolean governs; read from /proc. */
+export function hostUse(): HostUse {
+  const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"));
+  const isGuest = (domain: string) => GUESTS.includes(domain);
+  const isGoverned = (domain: string) => GOVERNED.includes(domain);
+  const processes = processContexts().flatMap(({ pid, context: text }): ProcessUse[] => {
+    const context = tryParse(text);
+    if (context === undefined || !(isGuest(context.type) || isGoverned(context.type))) return [];
+    const open = descriptorsOf(pid).flatMap(({ path, identity, mountId, access }) => {
+      const mount = mounts.get(mountId);
+      return mount === undefined ? [] : [{ path, identity, mode: access, mount }];
+    });
+    return [{ pid, context, command: commandOf(pid), open }];
+  });
+  const inherited = livePolicy.access(
+    { ...kernel.ownContext(), type: "svirt_t", level: "s0" },
+    { user: "system_u", role: "object_r", type: "nfs_t", level: "s0" },
+    "file",
+  ).decide("read").answer;
+  return {
+    processes,
+    mounts: [...mounts.values()],
+    isGuest,
+    isGoverned,
+    wasPassed: () => false,
+    inheritedUse: inherited,
+  };
+}
+
+function tryParse(text: string): ReturnType<typeof parseContext> | undefined {
+  try {
+    return parseContext(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "?";
+  }
+}

@@ -1,0 +1,32 @@
+import type { Guest } from "../guest.ts";
+import type { Host } from "../host.ts";
+import type { Inspected } from "../image/inspect.ts";
+import { chainsOf, layerName } from "../image/layer.ts";
+import { labelFor } from "../label/assign.ts";
+import { formatContext } from "../label/context.ts";
+import { imageGraph } from "../qmp/graph.ts";
+import { portArguments } from "../qmp/port.ts";
+
+/** What `run` would do, in commands that people know. */
+export function planOf(guest: Guest, found: readonly Inspected[], { settings }: Host): string[] {
+  const { low, high } = settings.categories;
+  return [
+    `# level: s0:cX,cY with two free categories of c${low}.c${high}`,
+    ...found.flatMap(({ layer, storage, identity, label }) => [
+      `# ${layerName(layer)}: ${layer.path} (${identity}, ${storage.fsType}, ${layer.access})`,
+      ...storage.keepsLabels
+        ? [
+          `chcon ${formatContext(labelFor(layer, "s0:cX,cY"))} ${layer.path}` +
+          `   # was ${label === undefined ? "unlabelled" : formatContext(label)}`,
+        ]
+        : [`# keeps its label; closed to guests while ${storage.boolean} is off`],
+    ]),
+    `runuser -u ${guest.qemu.user} -- ${guest.qemu.binary} -name ${guest.name} ` +
+    `-accel ${guest.qemu.accelerator} -S ${
+      [...guest.qemu.args, ...portArguments(guest)].join(" ")
+    }`,
+    ...chainsOf(guest).flatMap((layers) => imageGraph(layers, guest)).map((command) =>
+      JSON.stringify(command)
+    ),
+  ];
+}

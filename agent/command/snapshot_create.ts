@@ -1,0 +1,33 @@
+import type { FrozenImage } from "../operation/freeze.ts";
+import { type Arguments, EXIT } from "./command.ts";
+import { askGuard } from "./control.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Freezes images of a running guest. */
+export async function run(args: Arguments, terminal: Terminal): Promise<number> {
+  const [guest, ...names] = args.operands as [string, ...string[]];
+  const reply = await askGuard(args, guest, "SnapshotCreate", { images: names });
+  const images = reply["images"] as FrozenImage[];
+  if (args.options["json"] === true) {
+    terminal.out(JSON.stringify({ schemaVersion: 1, guest, images }, null, 2));
+  } else {
+    for (const { image, path, overlay, grade, verdict, problems } of images) {
+      terminal.out(`${guest}/${image}: ${path} is frozen: ${grade ?? "NOT REVOKED"}`);
+      terminal.out(`  write: ${verdict.verdict.write.answer} (${verdict.verdict.write.by})`);
+      terminal.out(`  the guest now writes ${overlay}`);
+      for (const problem of problems) terminal.err(`  ${problem}`);
+    }
+    terminal.err(pinned(images));
+  }
+  return images.every(({ grade }) => grade !== undefined) ? EXIT.asExpected : EXIT.finding;
+}
+
+/** The next `run` of the guest file as it is would write the frozen file. */
+function pinned(images: readonly FrozenImage[]): string {
+  return [
+    "Before the guest is started again, put the new chain into its file:",
+    ...images.map(({ image, overlay, path }) =>
+      `  ${image}: path = "${overlay}", format = "qcow2", and first in backing: "${path}"`
+    ),
+  ].join("\n");
+}

@@ -1,0 +1,131 @@
+import type { Command, Option } from "./command.ts";
+
+const json: Option = { type: "boolean", help: "print JSON" };
+const config: Option = {
+  type: "string",
+  value: "FILE",
+  help: "the host's settings (default: /etc/svirt-agent/agent.toml)",
+};
+const dryRun: Option = { type: "boolean", help: "print what would be done and do nothing" };
+const yes: Option = { type: "boolean", short: "y", help: "do it without being asked again" };
+
+/** Every subcommand, in the order of help. */
+export const COMMANDS: readonly Command[] = [
+  {
+    name: "run",
+    operands: "GUEST.toml",
+    summary: "start one guest in the foreground, guard it, stop with it",
+    options: { config, yes, "dry-run": dryRun },
+    load: () => import("./run.ts"),
+  },
+  {
+    name: "guest list",
+    operands: "",
+    summary: "guests of this host, by the audit log",
+    options: { config, json },
+    load: () => import("./guest_list.ts"),
+  },
+  {
+    name: "guest stop",
+    operands: "GUEST",
+    summary: "stop a guest that runs and take everything away from it",
+    options: { config },
+    load: () => import("./guest_stop.ts"),
+  },
+  {
+    name: "guest recover",
+    operands: "GUEST",
+    summary: "bring to an end what a dead agent left",
+    options: {
+      config,
+      stop: { type: "boolean", help: "end a QEMU that still runs" },
+    },
+    load: () => import("./guest_recover.ts"),
+  },
+  {
+    name: "image chain",
+    operands: "PATH",
+    summary: "show what the headers of an image say of its backing files",
+    options: {
+      config,
+      format: { type: "string", short: "f", value: "FORMAT", help: "qcow2 or raw; never probed" },
+      "backing-format": {
+        type: "string",
+        value: "FORMAT",
+        help: "of a backing file whose header above names none",
+      },
+      adopt: { type: "boolean", help: "print the lines that pin it in a guest file" },
+      json,
+    },
+    load: () => import("./image_chain.ts"),
+  },
+  {
+    name: "snapshot create",
+    operands: "GUEST [IMAGE...]",
+    summary: "freeze images of a running guest and put overlays on top, all or none",
+    options: { config, json },
+    load: () => import("./snapshot_create.ts"),
+  },
+  {
+    name: "boolean get",
+    operands: "[NAME]",
+    summary: "active, pending and persistent value of the booleans that matter",
+    options: { json },
+    load: () => import("./boolean_get.ts"),
+  },
+  {
+    name: "boolean plan",
+    operands: "NAME on|off",
+    summary: "what would change on this host",
+    options: { json },
+    load: () => import("./boolean_plan.ts"),
+  },
+  {
+    name: "boolean set",
+    operands: "NAME on|off",
+    summary: "switch a boolean, after showing what that changes",
+    options: {
+      config,
+      yes,
+      persist: { type: "boolean", help: "also after the next boot" },
+      "dry-run": dryRun,
+    },
+    load: () => import("./boolean_set.ts"),
+  },
+  {
+    name: "verify",
+    operands: "GUEST...",
+    summary: "prove that guests use what they were handed and open nothing",
+    options: {
+      config,
+      json,
+      "through-guest": { type: "boolean", help: "let the guest's own QEMU try it" },
+      other: {
+        type: "string",
+        multiple: true,
+        value: "PATH",
+        help: "with --through-guest: try this path, too; it is not the guest's",
+      },
+    },
+    load: () => import("./verify.ts"),
+  },
+  {
+    name: "audit show",
+    operands: "",
+    summary: "the log, one record a line",
+    options: {
+      config,
+      json,
+      file: { type: "string", value: "FILE", help: "another log" },
+      guest: { type: "string", value: "GUEST", help: "of this guest only" },
+    },
+    load: () => import("./audit_show.ts"),
+  },
+  {
+    name: "audit verify",
+    operands: "[FILE]",
+    summary: "check that no record of the log was changed or taken out",
+    options: { config, json },
+    load: () => import("./audit_verify.ts"),
+  },
+];

@@ -1,0 +1,97 @@
+import { constants } from "node:fs";
+import type { Guest } from "../guest.ts";
+import { type Context, formatContext } from "../label/context.ts";
+import { classify, mountOf, type StorageClass } from "../label/mount.ts";
+import type { Selinux } from "../label/selinux.ts";
+import type { Identity } from "../owned_fd.ts";
+import { compareChain } from "./chain.ts";
+import { type Folder, openBeneath, requireSame } from "./folder.ts";
+import { type Header, readHeader } from "./header.ts";
+import { ImageError } from "./image_error.ts";
+import { type Layer, layersOf } from "./layer.ts";
+
+/** A file as it was found, before anything was done to it. */
+export interface Inspected {
+  readonly layer: Layer;
+  readonly identity: Identity;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly label: Context | undefined;
+  /** What its filesystem can promise. */
+  readonly storage: StorageClass;
+}
+
+/**
+ * Looks at every file of a guest and changes nothing: identity, owner, label, filesystem, and
+ * whether the headers still say what the guest file pins.
+ *
+ * @throws `ImageError`, `SystemError` of the first file that cannot be used.
+ */
+export function inspectImages(
+  guest: Guest,
+  folders: readonly Folder[],
+  selinux: Selinux,
+): Inspected[] {
+  const layers = layersOf(guest);
+  const found = layers.map((layer) => inspectLayer(layer, folders, selinux));
+  for (const image of guest.images) {
+    const headers = found.filter(({ layer }) => layer.image === image)
+      .map(({ layer, identity }) => headerOf(layer, identity, folders));
+    for (const { path, what, pinned, header } of compareChain(image, headers)) {
+      throw new ImageError(
+        "header-differs",
+        path,
+        `has a header that says ${what} ${JSON.stringify(header)}; ${guest.file} says ` +
+          JSON.stringify(pinned),
+        {
+          hint: `A guest can write its header, so the guest file decides. If the file is right, ` +
+            `find out who changed the header; else see: svirt-agent image chain ${image.path} ` +
+            `--format ${image.format} --adopt`,
+        },
+      );
+    }
+  }
+  return found;
+}
+
+/** Looks at one file. */
+export function inspectLayer(
+  layer: Layer,
+  folders: readonly Folder[],
+  selinux: Selinux,
+): Inspected {
+  using fd = openBeneath(folders, layer.path, constants.O_RDONLY);
+  const { uid, gid, mode } = fd.stat();
+  const isBlockDevice = (mode & constants.S_IFMT) === constants.S_IFBLK;
+  const storage = classify(mountOf(fd), { isBlockDevice });
+  if (storage.refused !== undefined) {
+    throw new ImageError(
+      "storage",
+      layer.path,
+      `lies on storage that is refused: ${storage.refused}`,
+    );
+  }
+  return { layer, identity: fd.identity, uid, gid, mode, label: selinux.readLabel(fd), storage };
+}
+
+/**
+ * What the header of a file says now.
+ *
+ * Opened anew and not with O_DIRECT, which the guest's descriptors may have: it reads whole sectors
+ * into aligned memory only.
+ */
+export function headerOf(
+  { path, format }: Layer,
+  identity: Identity,
+  folders: readonly Folder[],
+): Header {
+  using fd = openBeneath(folders, path, constants.O_RDONLY);
+  requireSame(fd, identity, path);
+  return readHeader(fd, format);
+}
+
+/** The label as the log keeps it. */
+export function labelText({ label }: Pick<Inspected, "label">): string | null {
+  return label === undefined ? null : formatContext(label);
+}

@@ -1,0 +1,97 @@
+import { constants } from "node:fs";
+import { fchown } from "../../ffi/libc.ts";
+import { type Credential, withFilesystemCredential } from "../../ffi/libc_process.ts";
+import { SystemError } from "../../ffi/errno.ts";
+import type { OwnedFd } from "../owned_fd.ts";
+import { type Folder, openBeneath, requireSame } from "./folder.ts";
+import { shellWord } from "./image_error.ts";
+import type { Inspected } from "./inspect.ts";
+import { lockImage } from "./lock.ts";
+
+/** A file opened for a guest; disposing of it closes the agent's descriptors, not the guest's. */
+export interface OpenImage extends Inspected, Disposable {
+  readonly ro: OwnedFd;
+  /** For an image that the guest may write. */
+  readonly rw: OwnedFd | undefined;
+  /** The one of them that carries the locks, which last as long as anybody holds it. */
+  readonly locked: OwnedFd;
+}
+
+/** Does this file have to change owner, so that QEMU's user can open it? */
+export function needsOwner({ layer, uid }: Inspected, credential: Credential): boolean {
+  return layer.access === "rw" && uid !== credential.uid;
+}
+
+/**
+ * Opens the descriptors that the guest gets, with QEMU's credential, because an NFS server goes by
+ * whoever opened a file for as long as it is open; and locks them.
+ *
+ * Each mode is an open file of its own: QEMU serves an open only from a descriptor with exactly
+ * that mode. The owner changes first where {@linkcode needsOwner}; its undo has to be recorded.
+ *
+ * @throws `ImageError` `replaced`, `in-use`; `SystemError` `EACCES` with what to do about it.
+ */
+export function openImage(
+  found: Inspected,
+  credential: Credential,
+  folders: readonly Folder[],
+): OpenImage {
+  const { layer, identity } = found;
+  if (needsOwner(found, credential)) own(found, credential, folders);
+  // QEMU from 9.1 wants O_DIRECT on the descriptor itself; before, it would set it on ours.
+  const direct = layer.image.cache === "none" ? constants.O_DIRECT : 0;
+  const opened: OwnedFd[] = [];
+  const open = (mode: number) => {
+    const fd = openBeneath(folders, layer.path, mode | direct);
+    opened.push(fd);
+    requireSame(fd, identity, layer.path);
+    return fd;
+  };
+  try {
+    const [ro, rw] = withFilesystemCredential(credential, () =>
+      [
+        open(constants.O_RDONLY),
+        layer.access === "rw" ? open(constants.O_RDWR) : undefined,
+      ] as const);
+    const locked = rw ?? ro;
+    lockImage(locked, layer.access);
+    const dispose = () => opened.forEach((fd) => fd[Symbol.dispose]());
+    return { ...found, ro, rw, locked, [Symbol.dispose]: dispose };
+  } catch (error) {
+    for (const fd of opened) fd[Symbol.dispose]();
+    if (!(error instanceof SystemError)) throw error;
+    const hint = hintFor(error.code, layer.path, layer.access, credential);
+    throw hint === undefined ? error : error.withHint(hint);
+  }
+}
+
+function own(found: Inspected, { uid, gid }: Credential, folders: readonly Folder[]): void {
+  const { path } = found.layer;
+  using fd = openBeneath(folders, path, constants.O_RDONLY);
+  requireSame(fd, found.identity, path);
+  try {
+    fchown(fd.number, uid, gid, path);
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.code !== "EPERM") throw error;
+    throw error.withHint(
+      `The NFS server squashes root. Give it to QEMU's user there: chown ${uid}:${gid} ` +
+        shellWord(path),
+    );
+  }
+}
+
+function hintFor(
+  code: string,
+  path: string,
+  access: string,
+  { uid, gid }: Credential,
+): string | undefined {
+  if (code === "EINVAL") {
+    return 'This filesystem has no O_DIRECT. Set cache = "writeback" for the image.';
+  }
+  if (code !== "EACCES") return undefined;
+  const mode = access === "rw" ? "u+rw" : "g+r";
+  const owner = access === "rw" ? `${uid}` : `:${gid}`;
+  return `It is opened as QEMU's user (uid ${uid}), who may not. Its folders need x for that ` +
+    `user; for the file: chown ${owner} ${shellWord(path)} && chmod ${mode} ${shellWord(path)}`;
+}

@@ -1,0 +1,61 @@
+import { randomUUID } from "node:crypto";
+import type { Host } from "../host.ts";
+import { reach } from "../io/step.ts";
+import type { Identity } from "../owned_fd.ts";
+import { cgroupOf, membersOf, removeCgroup } from "../process/cgroup.ts";
+import { killGuest } from "../process/stop.ts";
+import { giveBack } from "./give_back.ts";
+
+/** How long QEMU may take to write out its caches after `quit`. */
+const QUIT_MS = 15_000;
+
+/** What ends a QEMU in good order; its monitor, as a rule. */
+export type Quit = () => Promise<unknown>;
+
+/**
+ * Takes everything away from a guest: its QEMU ends, labels and owners go back, its categories are
+ * free again.
+ *
+ * @param quit Asks QEMU to end; absent when nobody can ask it any more.
+ * @returns What was done.
+ */
+export async function detach(guest: string, host: Host, quit?: Quit): Promise<string[]> {
+  const operation = randomUUID();
+  const cgroup = cgroupOf(guest);
+  host.log.append({
+    event: "intent",
+    operation: "detach",
+    id: operation,
+    guest,
+    agent: host.agent,
+    undo: [],
+    plan: { processes: membersOf(cgroup) },
+  }, { revocation: true });
+  reach("detach", "intent");
+  if (quit !== undefined) await endWithin(cgroup, quit);
+  await killGuest(cgroup, host.log.state.levels.get(guest));
+  reach("detach", "stop");
+  const did = giveBack(guest, identitiesOf(guest, host), host);
+  reach("detach", "give back");
+  removeCgroup(cgroup);
+  host.log.append({ event: "outcome", operation, guest, result: "done", evidence: did }, {
+    revocation: true,
+  });
+  reach("detach", "record");
+  return did;
+}
+
+async function endWithin(cgroup: ReturnType<typeof cgroupOf>, quit: Quit): Promise<void> {
+  // QEMU closes the monitor instead of answering, sometimes; the cgroup is what counts.
+  quit().catch(() => {});
+  const deadline = Date.now() + QUIT_MS;
+  while (membersOf(cgroup).length > 0 && Date.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function identitiesOf(guest: string, { log: { state } }: Host): Identity[] {
+  return [...state.references]
+    .filter(([, { users }]) => users.some((user) => user.guest === guest))
+    .map(([identity]) => identity);
+}

@@ -1,0 +1,163 @@
+import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import type { Host } from "../host.ts";
+import { lockImage, unlockImage } from "../image/lock.ts";
+import { labelImage } from "../label/apply.ts";
+import { formatContext } from "../label/context.ts";
+import type { Grade } from "../label/mount.ts";
+import { removeFd } from "../qmp/fdset.ts";
+import { fileNode, formatNode } from "../qmp/graph.ts";
+import { type ImageVerdict, verifyGuest } from "../verify/guest.ts";
+import type { Prepared } from "./prepare_overlay.ts";
+import { snapshotStep } from "./snapshot_steps.ts";
+import { tellError } from "./tell_error.ts";
+
+/** What became of one image. */
+export interface FrozenImage {
+  readonly image: string;
+  /** The frozen file. */
+  readonly path: string;
+  readonly overlay: string;
+  /** Who guarantees that it cannot be written; absent when it still can be. */
+  readonly grade?: Grade;
+  readonly verdict: ImageVerdict;
+  /** What did not work; the revocation was carried out all the same. */
+  readonly problems: readonly string[];
+}
+
+/** What {@linkcode freeze} takes away from: QEMU runs on the overlay already. */
+export async function freeze(
+  operation: string,
+  attached: AttachedGuest,
+  prepared: readonly Prepared[],
+  host: Host,
+): Promise<FrozenImage[]> {
+  const { qemu: { monitor }, guest } = attached;
+  const problems: Error[] = [];
+  const attempt = async (work: () => Promise<unknown>) => {
+    try {
+      await work();
+    } catch (error) {
+      problems.push(error as Error);
+    }
+  };
+  const frozen = prepared.map(({ old }) => asBacking(old));
+  const below = frozen.map((image) => belowOf(image, attached)?.layer.node ?? null);
+
+  await attempt(() =>
+    monitor.execute("blockdev-reopen", {
+      options: frozen.flatMap(({ layer }, i) => [
+        formatNode(layer, below[i]!).arguments,
+        fileNode(layer).arguments,
+      ]),
+    })
+  );
+  snapshotStep("reopen");
+  for (const { old } of prepared) {
+    if (old.passed.rw !== undefined) await attempt(() => removeFd(monitor, old.passed.rw!));
+  }
+  snapshotStep("remove");
+  const relabelled = frozen.map((image) => revokeWrite(image, attached, host, problems));
+  snapshotStep("relabel");
+  putOnTop(attached, prepared, relabelled);
+
+  const { verdicts } = verifyGuest(attached, host);
+  snapshotStep("verify");
+  const told = problems.map(({ message }) => message);
+  const results = prepared.map(({ old, overlay }): FrozenImage => {
+    const verdict = verdicts.find(({ identity }) => identity === old.identity)!;
+    const grade = verdict.asExpected ? verdict.grade : undefined;
+    host.log.append({
+      event: "revoke",
+      operation,
+      guest: guest.name,
+      image: old.layer.image.name,
+      path: old.layer.path,
+      identity: old.identity,
+      left: "ro",
+      mechanism: old.storage.revocation,
+      grade: grade ?? "none",
+      evidence: { label: verdict.label, witnesses: verdict.witnesses, problems: told },
+    }, { revocation: true });
+    const { image, path } = old.layer;
+    const result = {
+      image: image.name,
+      path,
+      overlay: overlay.layer.path,
+      verdict,
+      problems: told,
+    };
+    return grade === undefined ? result : { ...result, grade };
+  });
+  host.log.append({
+    event: "outcome",
+    operation,
+    guest: guest.name,
+    result: "done",
+    ...(problems[0] && { error: tellError(problems[0]) }),
+  }, { revocation: true });
+  snapshotStep("record");
+  return results;
+}
+
+/** The image as it is from now on: below the overlay, read-only. */
+function asBacking(old: AttachedImage): AttachedImage {
+  const layer = { ...old.layer, access: "ro", depth: old.layer.depth + 1 } as const;
+  return { ...old, layer, passed: { ...old.passed, rw: undefined } };
+}
+
+function belowOf({ layer }: AttachedImage, { images }: AttachedGuest): AttachedImage | undefined {
+  // The others have not moved down yet.
+  return images.find((other) =>
+    other.layer.image === layer.image && other.layer.depth === layer.depth
+  );
+}
+
+/** Label and lock of a file that nobody may write any more. */
+function revokeWrite(
+  image: AttachedImage,
+  { context }: AttachedGuest,
+  { selinux, log }: Host,
+  problems: Error[],
+): AttachedImage {
+  const { locked, ro, layer } = image;
+  let label = image.label;
+  try {
+    label = labelImage(image, context.level ?? "s0", selinux);
+  } catch (error) {
+    problems.push(error as Error);
+    log.append({
+      event: "finding",
+      id: "not-revoked",
+      severity: "high",
+      text: `"${layer.path}" is frozen and could not be relabelled: ${(error as Error).message}`,
+      evidence: { label: formatContext(label) },
+      hint: "Stop the guest: its QEMU may still hold a descriptor that writes.",
+    }, { revocation: true });
+  }
+  try {
+    // The old lock says that somebody writes; it would stand in the way of the new one.
+    unlockImage(locked);
+    lockImage(ro, "ro");
+    locked[Symbol.dispose]();
+    return { ...image, label, locked: ro };
+  } catch (error) {
+    problems.push(error as Error);
+    return { ...image, label };
+  }
+}
+
+function putOnTop(
+  { images }: AttachedGuest,
+  prepared: readonly Prepared[],
+  frozen: readonly AttachedImage[],
+): void {
+  for (const [i, { old, overlay }] of prepared.entries()) {
+    const moved = images.map((image): AttachedImage => {
+      if (image === old) return frozen[i]!;
+      if (image.layer.image !== old.layer.image) return image;
+      return { ...image, layer: { ...image.layer, depth: image.layer.depth + 1 } };
+    });
+    moved.splice(images.indexOf(old), 0, overlay);
+    images.splice(0, images.length, ...moved);
+  }
+}

@@ -1,0 +1,46 @@
+import { constants } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { posix } from "node:path";
+import { fchown, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../../ffi/libc.ts";
+import type { Credential } from "../../ffi/libc_process.ts";
+import type { AttachedImage } from "../attached_guest.ts";
+import type { Host } from "../host.ts";
+import { openParent } from "../image/folder.ts";
+import { type Inspected, inspectLayer } from "../image/inspect.ts";
+import type { Layer } from "../image/layer.ts";
+import { labelFor } from "../label/assign.ts";
+import { OwnedFd } from "../owned_fd.ts";
+
+/**
+ * The layer that is to lie on top of an image: beside it, named after it, with a time and six random
+ * digits, so that whatever has that name later was made by this operation.
+ */
+export function planOverlay({ layer }: AttachedImage, fdset: number, now: Date): Layer {
+  const { dir, name } = posix.parse(layer.image.path);
+  const time = now.toISOString().replace(/[-:]|\.\d+/g, "");
+  const path = `${dir}/${name}.${time}-${randomBytes(3).toString("hex")}.qcow2`;
+  const node = `${layer.image.name}-s${fdset}`;
+  return { ...layer, depth: 0, path, format: "qcow2", access: "rw", shared: false, fdset, node };
+}
+
+/**
+ * Makes the overlay's file, which must not exist: empty, QEMU's user's, and from its first instant
+ * with the label that the guest may write.
+ */
+export function createOverlay(
+  layer: Layer,
+  level: string,
+  credential: Credential,
+  { folders, selinux }: Host,
+): Inspected {
+  using folder = openParent(folders, layer.path);
+  const how = {
+    flags: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+    mode: 0o600,
+    resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+  };
+  const create = () => openat2(folder.number, posix.basename(layer.path), how);
+  using fd = new OwnedFd(selinux.creatingAs(labelFor(layer, level), create), layer.path);
+  fchown(fd.number, credential.uid, credential.gid, layer.path);
+  return inspectLayer(layer, folders, selinux);
+}

@@ -1,0 +1,137 @@
+import { posix } from "node:path";
+import { unlinkat } from "../../ffi/libc.ts";
+import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import { grantsOf } from "../grant/grant.ts";
+import type { Host } from "../host.ts";
+import { type Folder, openParent } from "../image/folder.ts";
+import { ImageError } from "../image/image_error.ts";
+import { headerOf, type Inspected } from "../image/inspect.ts";
+import type { Layer } from "../image/layer.ts";
+import { openImage } from "../image/open.ts";
+import { labelImage } from "../label/apply.ts";
+import { fileNode, formatNode, runAll } from "../qmp/graph.ts";
+import { runJob } from "../qmp/job.ts";
+import { passImage } from "../qmp/pass.ts";
+import { tellError } from "./tell_error.ts";
+import { createOverlay } from "./overlay.ts";
+
+/** An overlay that QEMU has opened, and the image it will lie on. */
+export interface Prepared {
+  readonly old: AttachedImage;
+  readonly overlay: AttachedImage;
+}
+
+const CREATE_MS = 60_000;
+
+/**
+ * Makes an overlay and hands it to QEMU, which writes its header; nothing of the guest changes yet.
+ *
+ * @throws What any of the steps throws; {@linkcode letGo} then takes all of it back.
+ */
+export async function prepareOverlay(
+  operation: string,
+  attached: AttachedGuest,
+  old: AttachedImage,
+  layer: Layer,
+  host: Host,
+): Promise<Prepared> {
+  const { guest, context, credential, qemu } = attached;
+  const level = context.level ?? "s0";
+  const found = createOverlay(layer, level, credential, host);
+  for (const grant of grantsOf(guest.name, operation, level, found, "snapshot")) {
+    host.log.append(grant);
+  }
+  using opened = openImage(found, credential, host.folders);
+  const label = labelImage(opened, level, host.selinux);
+  const passed = await passImage(qemu, opened);
+  const kept = { ro: opened.ro.duplicate(), locked: opened.locked.duplicate() };
+  try {
+    await writeHeader(attached, old, found, host.folders);
+    return { old, overlay: { ...found, label, passed, ...kept } };
+  } catch (error) {
+    for (const fd of Object.values(kept)) fd[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Creates the qcow2 header through QEMU, by descriptor, and reads it back. QAPI `blockdev-create`. */
+async function writeHeader(
+  { qemu: { monitor } }: AttachedGuest,
+  old: AttachedImage,
+  { layer, identity }: Inspected,
+  folders: readonly Folder[],
+): Promise<void> {
+  const { virtualSize } = headerOf(old.layer, old.identity, folders);
+  await runAll(monitor, [fileNode(layer)]);
+  await runJob(monitor, `${layer.node}-create`, () =>
+    monitor.execute("blockdev-create", {
+      "job-id": `${layer.node}-create`,
+      options: {
+        driver: "qcow2",
+        file: `${layer.node}-file`,
+        size: Number(virtualSize),
+        // The real name: /dev/fdset/N in a header would mean another file tomorrow.
+        "backing-file": old.layer.path,
+        "backing-fmt": old.layer.format,
+      },
+    }), CREATE_MS);
+  const header = headerOf(layer, identity, folders);
+  if (header.backingFile !== old.layer.path || header.backingFormat !== old.layer.format) {
+    throw new ImageError(
+      "header-differs",
+      layer.path,
+      `got a header that names ${header.backingFile} (${header.backingFormat}) as its backing file`,
+      {
+        hint: `Expected ${old.layer.path} (${old.layer.format}). QEMU cannot be trusted: stop it.`,
+      },
+    );
+  }
+  // No backing node yet: blockdev-snapshot attaches the old top to it.
+  await runAll(monitor, [formatNode(layer, null)]);
+}
+
+/**
+ * Takes back what a snapshot prepared before QEMU switched over.
+ *
+ * @param prepared Those that got as far; of `layers`, any may exist as a file.
+ */
+export async function letGo(
+  operation: string,
+  { guest, qemu: { monitor } }: AttachedGuest,
+  layers: readonly Layer[],
+  prepared: readonly Prepared[],
+  error: Error,
+  host: Host,
+): Promise<void> {
+  const did: string[] = [];
+  for (const { node, fdset, path } of layers) {
+    for (const name of [node, `${node}-file`]) {
+      await monitor.execute("blockdev-del", { "node-name": name }).catch(() => {});
+    }
+    // Without a descriptor number: the whole set.
+    await monitor.execute("remove-fd", { "fdset-id": fdset }).catch(() => {});
+    did.push(...unlinkOverlay(path, host));
+  }
+  for (const { overlay } of prepared) {
+    overlay.ro[Symbol.dispose]();
+    overlay.locked[Symbol.dispose]();
+  }
+  host.log.append({
+    event: "outcome",
+    operation,
+    guest: guest.name,
+    result: "undone",
+    error: tellError(error),
+    evidence: did,
+  }, { revocation: true });
+}
+
+function unlinkOverlay(path: string, { folders }: Host): string[] {
+  try {
+    using folder = openParent(folders, path);
+    unlinkat(folder.number, posix.basename(path));
+    return [`removed ${path}`];
+  } catch (error) {
+    return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];
+  }
+}

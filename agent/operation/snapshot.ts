@@ -1,0 +1,141 @@
+/**
+ * A snapshot: images are frozen and overlays put on top, all of them or none.
+ *
+ * Until QEMU has switched over, any failure undoes everything. From then on nothing is undone: the
+ * old images lose their write access whatever else fails, also when the monitor is dead.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import { RefusedError } from "../grant/refused_error.ts";
+import type { Host } from "../host.ts";
+import type { Layer } from "../image/layer.ts";
+import { QmpError } from "../qmp/monitor.ts";
+import { freeze, type FrozenImage } from "./freeze.ts";
+import { planOverlay } from "./overlay.ts";
+import { snapshotStep } from "./snapshot_steps.ts";
+import { letGo, type Prepared, prepareOverlay } from "./prepare_overlay.ts";
+
+/** Nobody knows whether QEMU switched over: nothing was undone and nothing revoked. */
+export class UnknownOutcomeError extends Error {
+  override readonly name = "UnknownOutcomeError";
+  readonly hint: string =
+    "Ask QEMU with query-named-block-nodes which image is on top; until then neither " +
+    "file may be deleted.";
+}
+
+/**
+ * Freezes images of a running guest.
+ *
+ * @param names Images to freeze; none means all that the guest can write.
+ */
+export async function snapshot(
+  attached: AttachedGuest,
+  names: readonly string[],
+  host: Host,
+): Promise<FrozenImage[]> {
+  const tops = chooseTops(attached, names);
+  const next = Math.max(...attached.images.map(({ layer }) => layer.fdset)) + 1;
+  const layers = tops.map((top, i) => planOverlay(top, next + i, new Date()));
+  const operation = recordIntent(attached, tops, layers, host);
+  snapshotStep("intent");
+
+  const prepared: Prepared[] = [];
+  try {
+    for (const [i, layer] of layers.entries()) {
+      prepared.push(await prepareOverlay(operation, attached, tops[i]!, layer, host));
+    }
+    snapshotStep("prepare");
+    await switchOver(attached, prepared);
+    snapshotStep("transaction");
+  } catch (error) {
+    if (error instanceof UnknownOutcomeError) {
+      host.log.append({
+        event: "outcome",
+        operation,
+        guest: attached.guest.name,
+        result: "unknown",
+        evidence: layers.map(({ path }) => path),
+      });
+    } else await letGo(operation, attached, layers, prepared, error as Error, host);
+    throw error;
+  }
+  return await freeze(operation, attached, prepared, host);
+}
+
+/** The images to freeze: on top of their chain and writable. */
+function chooseTops({ guest, images }: AttachedGuest, names: readonly string[]): AttachedImage[] {
+  const writable = images.filter(({ layer }) => layer.access === "rw");
+  for (const name of names) {
+    if (writable.some(({ layer }) => layer.image.name === name)) continue;
+    const all = writable.map(({ layer }) => layer.image.name).join(", ") || "none";
+    throw new RefusedError(
+      `guest ${guest.name} has no image "${name}" that it can write`,
+      `It can write: ${all}.`,
+    );
+  }
+  const chosen = writable.filter(({ layer }) =>
+    names.length === 0 || names.includes(layer.image.name)
+  );
+  if (chosen.length > 0) return chosen;
+  throw new RefusedError(`guest ${guest.name} has no image that it can write`);
+}
+
+function recordIntent(
+  { guest }: AttachedGuest,
+  tops: readonly AttachedImage[],
+  layers: readonly Layer[],
+  { log, agent }: Host,
+): string {
+  const id = randomUUID();
+  log.append({
+    event: "intent",
+    operation: "snapshot",
+    id,
+    guest: guest.name,
+    agent,
+    // Its random name is its identity until it exists.
+    undo: layers.map(({ path }) => ({ kind: "unlink", path, identity: null })),
+    plan: tops.map(({ layer }, i) => ({ freeze: layer.path, overlay: layers[i]!.path })),
+  });
+  return id;
+}
+
+/**
+ * One QMP transaction for all images. QAPI `transaction`, `blockdev-snapshot`.
+ *
+ * @throws {@linkcode UnknownOutcomeError} when QEMU did not answer and cannot be asked.
+ */
+async function switchOver({ qemu: { monitor } }: AttachedGuest, prepared: readonly Prepared[]) {
+  const actions = prepared.map(({ old, overlay }) => ({
+    type: "blockdev-snapshot",
+    data: { node: old.layer.node, overlay: overlay.layer.node },
+  }));
+  try {
+    await monitor.execute("transaction", { actions });
+  } catch (error) {
+    if (error instanceof QmpError) throw error;
+    if (await isOnTop(monitor, prepared[0]!)) return;
+    throw error;
+  }
+}
+
+/** Did the first overlay get its backing node? All of a transaction happens or nothing. */
+async function isOnTop(
+  monitor: AttachedGuest["qemu"]["monitor"],
+  { overlay }: Prepared,
+): Promise<boolean> {
+  try {
+    const nodes = await monitor.execute("query-named-block-nodes", { flat: false }) as {
+      "node-name"?: string;
+      backing_file_depth?: number;
+    }[];
+    const node = nodes.find((node) => node["node-name"] === overlay.layer.node);
+    if (node?.backing_file_depth !== undefined) return node.backing_file_depth > 0;
+  } catch {
+    // Silent still, or gone.
+  }
+  throw new UnknownOutcomeError("QEMU did not answer whether the snapshot was taken");
+}

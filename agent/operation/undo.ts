@@ -1,0 +1,40 @@
+import type { Host } from "../host.ts";
+import type { Identity } from "../owned_fd.ts";
+import { cgroupOf, removeCgroup } from "../process/cgroup.ts";
+import { killGuest } from "../process/stop.ts";
+import { giveBack } from "./give_back.ts";
+import { tellError } from "./tell_error.ts";
+
+/**
+ * Undoes an attach that did not come to its end: by the agent that failed, or by a later one.
+ *
+ * QEMU goes first, because labels and owners must not come back while anybody holds a descriptor.
+ * Safe to run again: it goes by the log alone.
+ *
+ * @param error Why, for the log; absent when the agent died.
+ * @returns What was done.
+ */
+export async function undo(operation: string, host: Host, error?: Error): Promise<string[]> {
+  const intent = host.log.state.intents.get(operation);
+  if (intent === undefined) return [];
+  const { guest } = intent;
+  const cgroup = cgroupOf(guest);
+  await killGuest(cgroup, levelOf(guest, host));
+  const identities = new Set(
+    intent.undo.flatMap((it): Identity[] =>
+      it.kind === "label" || it.kind === "owner" ? [it.identity] : []
+    ),
+  );
+  const did = giveBack(guest, identities, host);
+  removeCgroup(cgroup);
+  const result = error === undefined ? "undone" : "failed";
+  const told = error && { error: tellError(error) };
+  host.log.append({ event: "outcome", operation, guest, result, evidence: did, ...told }, {
+    revocation: true,
+  });
+  return did;
+}
+
+function levelOf(guest: string, host: Host): string | undefined {
+  return host.log.state.levels.get(guest);
+}

@@ -1,0 +1,24 @@
+import type { HostSettings } from "../config/agent_file.ts";
+import { type Cgroup, cgroupOf } from "./cgroup.ts";
+
+/** Where a guest lives while it runs. */
+export interface Place {
+  readonly cgroup: Cgroup;
+  /** Folder of the guest's sockets, the agent's alone. */
+  readonly folder: string;
+  /** QEMU's monitor. */
+  readonly monitor: string;
+  /** Where the agent that guards the guest takes requests. */
+  readonly control: string;
+}
+
+/** The place of a guest, by its name alone: a later agent finds it again. */
+export function placeOf(guest: string, { runtimeFolder }: HostSettings): Place {
+  const folder = `${runtimeFolder}/guests/${guest}`;
+  return {
+    cgroup: cgroupOf(guest),
+    folder,
+    monitor: `${folder}/monitor`,
+    control: `${folder}/control`,
+  };
+}

@@ -1,0 +1,72 @@
+import type { AttachedGuest } from "../attached_guest.ts";
+import type { Host } from "../host.ts";
+import { snapshot } from "../operation/snapshot.ts";
+import { verifyGuest } from "../verify/guest.ts";
+import { throughGuest } from "../verify/through_guest.ts";
+import type { Interface, Parameters } from "./varlink.ts";
+
+/** Name of the interface of a guest's control socket. */
+export const GUEST_INTERFACE = "io.svirtagent.Guest";
+
+const DESCRIPTION = `# One guest of svirt-agent, on /run/svirt-agent/guests/NAME/control
+interface ${GUEST_INTERFACE}
+
+# Freezes images and puts overlays on top, all or none; no names means all that can be written.
+method SnapshotCreate(images: []string) -> (images: []object)
+
+# Asks the witnesses; throughGuest lets the guest's own QEMU try, others are paths to try as well.
+method Verify(throughGuest: bool, others: []string) -> (verdict: object)
+
+# Stops the guest and takes everything away from it.
+method Stop() -> ()
+
+# What went wrong, with what to do about it.
+error Failed(name: string, message: string, hint: ?string, code: ?string)
+`;
+
+/** What can be asked of the agent that guards this guest. */
+export function guestInterface(attached: AttachedGuest, host: Host, stop: () => void): Interface {
+  // Operations change the block graph: one at a time.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = last.then(work, work);
+    last = mine.catch(() => {});
+    return mine;
+  };
+  return {
+    name: GUEST_INTERFACE,
+    description: DESCRIPTION,
+    methods: {
+      SnapshotCreate: ({ images }) =>
+        inTurn(async () => ({ images: await snapshot(attached, strings(images), host) })),
+      Verify: ({ throughGuest: through, others }) =>
+        inTurn(async (): Promise<Parameters> => {
+          const verdict = verifyGuest(attached, host);
+          if (through !== true) return { verdict };
+          return { verdict, attempts: await throughGuest(attached, strings(others), host) };
+        }),
+      Stop: () => {
+        stop();
+        return Promise.resolve({});
+      },
+    },
+    failure(error) {
+      const { name, message, hint, code } = error as Error & { hint?: string; code?: string };
+      return {
+        error: `${GUEST_INTERFACE}.Failed`,
+        parameters: {
+          name,
+          message,
+          ...(hint !== undefined && { hint }),
+          ...(code !== undefined && { code }),
+        },
+      };
+    },
+  };
+}
+
+function strings(value: unknown): string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value) && value.every((it) => typeof it === "string")) return value;
+  throw new TypeError("images and others are lists of strings");
+}
