@@ -6,7 +6,7 @@
  * 2. `job.ts` packs the working tree and the command, `machine.ts` boots QEMU.
  * 3. In the machine: `guest/initramfs`, `guest/init` (kernel_t), `guest/init2` (init_t),
  *    `guest/rc` (initrc_t: services, then the command).
- * 4. Back on the host: `/out` is unpacked, `avcs.ts` accounts for each denial.
+ * 4. Back on the host: `/out` is unpacked, `avcs.ts` accounts for each denial (`accounting.ts`).
  *
  * @module
  */
@@ -15,7 +15,8 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync }
 import { ftruncateSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { accountFor, type Accounting } from "./avcs.ts";
+import type { Accounting } from "./accounting.ts";
+import { accountFor } from "./avcs.ts";
 import { provideStage } from "./cache.ts";
 import { hostCommand } from "./host_command.ts";
 import { installHostPackages } from "./host_packages.ts";
@@ -26,7 +27,8 @@ import { type Progress, silent } from "./progress.ts";
 import { PROJECT } from "./project.ts";
 import { findRelease } from "./release.ts";
 
-export { type Accounting, type Avc } from "./avcs.ts";
+export type { Accounting } from "./accounting.ts";
+export type { Avc } from "./avc_record.ts";
 export { type Progress, progressOn } from "./progress.ts";
 
 /** Release that is booted unless another one is asked for. */

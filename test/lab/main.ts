@@ -1,7 +1,8 @@
 /** `npm run lab`: builds, boots and uses the lab from a terminal. */
 
 import { parseArgs } from "node:util";
-import { describeAvc, readAllowances } from "./avcs.ts";
+import { describeAvc } from "./accounting.ts";
+import { readAllowances } from "./avcs.ts";
 import { buildLab, DEFAULT_RELEASE, type LabResult, type LabRun, runInLab } from "./lab.ts";
 import { progressOn } from "./progress.ts";
 import { RELEASES } from "./release.ts";
@@ -84,7 +85,7 @@ async function main(args: string[]): Promise<number> {
   readAllowances(); // a list that is too long is refused before half a minute is spent
   if (verb === "shell") {
     progress.say(
-      "leave the shell with `exit`; Ctrl-A X kills the machine, Ctrl-A C is QEMU's monitor",
+      "leave the shell with `exit`, or kill the machine with Ctrl-A X",
     );
   }
   const result = await runInterruptibly({

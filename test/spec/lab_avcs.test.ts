@@ -1,7 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { parseAvc, parseAvcs } from "../lab/avc_record.ts";
-import { account, describeAvc, parseClaims } from "../lab/avcs.ts";
+import { account, describeAvc, parseClaims } from "../lab/accounting.ts";
 
 /** As the audit daemon of Debian 13 writes it. */
 const OPEN = "type=AVC msg=audit(1795234693.401:88): avc:  denied  { read write } for  pid=312 " +
