@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { type Broken, checkLog, formatProblem } from "../../agent/audit/check.ts";
-import { lines } from "../../agent/audit/lines.ts";
 import {
   type AuditRecord,
   EMPTY,
@@ -59,73 +58,6 @@ function forge(record: AuditRecord, change: object): AuditRecord {
   const forged = { ...record, ...change };
   return { ...forged, hash: recompute(forged).hash } as AuditRecord;
 }
-
-describe("seal", () => {
-  const event = {
-    event: "deny",
-    guest: "web1",
-    key: "open",
-    count: 1,
-    first: "",
-    last: "",
-  } as const;
-
-  it("chains the first record to 64 zeros and counts from 0", () => {
-    const record = seal(event, EMPTY, new Date(0));
-    assert.equal(record.seq, 0);
-    assert.equal(record.prev, "0".repeat(64));
-    assert.equal(record.time, "1970-01-01T00:00:00.000Z");
-    assert.equal(
-      text(record),
-      '{"count":1,"event":"deny","first":"","guest":"web1","hash":"' + record.hash +
-        `","key":"open","last":"","prev":"${NO_HASH}","seq":0,"time":"1970-01-01T00:00:00.000Z"}`,
-    );
-  });
-
-  it("hashes the record without its hash", () => {
-    const record = seal(event, EMPTY);
-    assert.equal(recompute(record).hash, record.hash);
-  });
-
-  it("refuses an event that sets what the log sets", () => {
-    const forged = { ...event, seq: 5 };
-    assert.throws(() => seal(forged, EMPTY), { message: 'Cannot record "seq": the log sets it' });
-  });
-
-  it("refuses a line that no reader would take", () => {
-    assert.throws(() => seal({ ...event, key: "x".repeat(1 << 20) }, EMPTY), RangeError);
-  });
-});
-
-describe("lines", () => {
-  it("splits a file alike whatever the size of the pieces it is read in", () => {
-    const content = fc.array(fc.constantFrom("a", "ü", "\n"), { maxLength: 60 }).map((a) =>
-      Buffer.from(a.join(""))
-    );
-    fc.assert(fc.property(content, fc.integer({ min: 1, max: 20 }), (file, chunk) => {
-      const read = (buffer: Uint8Array, offset: number) => {
-        const part = file.subarray(offset, offset + buffer.length);
-        buffer.set(part);
-        return part.length;
-      };
-      const got = [...lines(read, 100, { chunk })].map((line) => ({
-        ...line,
-        bytes: Buffer.from(line.bytes),
-      }));
-      // The buffer is reused, so only offsets and ends can be compared after the fact.
-      let at = 0;
-      for (const { offset, bytes, complete } of got) {
-        assert.equal(offset, at);
-        at += bytes.length + (complete ? 1 : 0);
-      }
-      assert.equal(at, file.length);
-      assert.equal(
-        got.filter((line) => line.complete).length,
-        file.filter((b) => b === 0x0a).length,
-      );
-    }));
-  });
-});
 
 describe("checkLog", () => {
   it("finds an empty log whole", () => {
