@@ -65,6 +65,7 @@ const SYSCALLS: Readonly<Record<string, Record<"setgroups" | "getgroups", number
 const SYS_pidfd_send_signal = 424;
 const SYS_pidfd_open = 434;
 const SYS_close_range = 436;
+const SYS_pidfd_getfd = 438;
 const CLOSE_RANGE_CLOEXEC = 4;
 const F_SETFD = 2;
 const SIGPIPE = 13;
@@ -156,6 +157,17 @@ export function pidfdSendSignal(pidfd: number, signal: number): void {
   // deno-fmt-ignore
   const result = libc().syscall(SYS_pidfd_send_signal, "int", pidfd, "int", signal, "void *", null, "unsigned int", 0);
   if (result !== 0) throw SystemError.last("pidfd_send_signal", { path: `pidfd ${pidfd}` });
+}
+
+/**
+ * A duplicate of another process's descriptor: the same open file, with whatever it was opened for.
+ * pidfd_getfd(2), Linux 5.6; needs to be allowed to trace the process. The caller owns it.
+ */
+export function pidfdGetfd(pidfd: number, target: number): number {
+  // deno-fmt-ignore
+  const fd = libc().syscall(SYS_pidfd_getfd, "int", pidfd, "int", target, "unsigned int", 0);
+  if (fd < 0) throw SystemError.last("pidfd_getfd", { path: `descriptor ${target}` });
+  return fd;
 }
 
 /** Marks every descriptor from `first` on close-on-exec; close_range(2), Linux 5.11. */

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { unlinkat } from "../../ffi/libc.ts";
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import type { Undo } from "../audit/event.ts";
 import { grantsOf } from "../grant/grant.ts";
 import type { Host } from "../host.ts";
 import { type Folder, openParent } from "../image/folder.ts";
@@ -38,9 +39,7 @@ export async function prepareOverlay(
   const { guest, context, credential, qemu } = attached;
   const level = context.level ?? "s0";
   const found = createOverlay(layer, level, credential, host);
-  for (const grant of grantsOf(guest.name, operation, level, found, "snapshot")) {
-    host.log.append(grant);
-  }
+  recordOverlay(operation, guest.name, level, old, found, host);
   using opened = openImage(found, credential, host.folders);
   const label = labelImage(opened, level, host.selinux);
   const passed = await passImage(qemu, opened);
@@ -52,6 +51,35 @@ export async function prepareOverlay(
     for (const fd of Object.values(kept)) fd[Symbol.dispose]();
     throw error;
   }
+}
+
+/**
+ * The overlay exists: its grants, and the label and owner it gets when its guest is detached, which
+ * are those of the image that it takes the place of.
+ */
+function recordOverlay(
+  operation: string,
+  guest: string,
+  level: string,
+  old: AttachedImage,
+  overlay: Inspected,
+  { log }: Host,
+): void {
+  const { layer: { path }, identity } = overlay;
+  log.transact((state) => {
+    const intent = state.intents.get(operation);
+    if (intent === undefined) throw new Error(`Operation ${operation} is not in the log`);
+    const { seq: _seq, time: _time, prev: _prev, hash: _hash, ...event } = intent;
+    const { label, owner } = state.references.get(old.identity)?.original ?? {};
+    const undo: Undo[] = [
+      ...event.undo.filter((it) => it.kind !== "unlink" || it.path !== path),
+      { kind: "unlink", path, identity },
+      ...(label === undefined ? [] : [{ kind: "label", path, identity, label } as const]),
+      ...(owner === undefined ? [] : [{ kind: "owner", path, identity, ...owner } as const]),
+    ];
+    const grants = grantsOf(guest, operation, level, overlay, "snapshot");
+    return { events: [{ ...event, undo }, ...grants], result: undefined };
+  });
 }
 
 /** Creates the qcow2 header through QEMU, by descriptor, and reads it back. QAPI `blockdev-create`. */

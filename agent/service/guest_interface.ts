@@ -17,7 +17,7 @@ method SnapshotCreate(images: []string) -> (images: []object)
 # Asks the witnesses; throughGuest lets the guest's own QEMU try, others are paths to try as well.
 method Verify(throughGuest: bool, others: []string) -> (verdict: object)
 
-# Stops the guest and takes everything away from it.
+# Stops the guest, takes everything away from it, and answers when that is done.
 method Stop() -> ()
 
 # What went wrong, with what to do about it.
@@ -25,7 +25,11 @@ error Failed(name: string, message: string, hint: ?string, code: ?string)
 `;
 
 /** What can be asked of the agent that guards this guest. */
-export function guestInterface(attached: AttachedGuest, host: Host, stop: () => void): Interface {
+export function guestInterface(
+  attached: AttachedGuest,
+  host: Host,
+  stop: () => Promise<void>,
+): Interface {
   // Operations change the block graph: one at a time.
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -45,9 +49,9 @@ export function guestInterface(attached: AttachedGuest, host: Host, stop: () => 
           if (through !== true) return { verdict };
           return { verdict, attempts: await throughGuest(attached, strings(others), host) };
         }),
-      Stop: () => {
-        stop();
-        return Promise.resolve({});
+      Stop: async () => {
+        await stop();
+        return {};
       },
     },
     failure(error) {

@@ -94,7 +94,7 @@ tar cf - "$@" | tar xf - --no-same-owner -C "$rootfs/src/node_modules"
 
 const INSTALL_LAB = `
 rootfs=$1 guest=$2 libexec=$1/usr/libexec/svirt-lab
-mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/var/cache/svirt-agent/deno"
+mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/var/cache/svirt-agent/deno" "$rootfs/var/cache/svirt-agent/node"
 install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$libexec/"
 install -m644 "$guest/nfs_mounts" "$guest/audit.rules" "$guest/file_contexts" "$libexec/"
 install -m755 "$guest"/svirt-agent* "$rootfs/usr/sbin/"
