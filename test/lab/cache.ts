@@ -36,10 +36,19 @@ export function hashOf(inputs: readonly string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+function folderOf(stage: Stage): string {
+  return join(cacheFolder(), `${stage.name}-${hashOf(stage.inputs)}`);
+}
+
+/** Has this stage been built, from these very inputs? */
+export function isBuilt(stage: Stage): boolean {
+  return existsSync(folderOf(stage));
+}
+
 /** Folder of the stage, which is built first unless it is there. */
 export async function provideStage(stage: Stage, progress: Progress): Promise<string> {
   const cache = cacheFolder();
-  const folder = join(cache, `${stage.name}-${hashOf(stage.inputs)}`);
+  const folder = folderOf(stage);
   if (!existsSync(folder)) {
     // Before the lock, which it takes as well.
     const from = stage.from === undefined ? "" : await provideStage(stage.from, progress);
@@ -58,9 +67,13 @@ export async function provideStage(stage: Stage, progress: Progress): Promise<st
       renameSync(`${folder}.partial`, folder);
     }
   }
-  const now = new Date();
-  utimesSync(folder, now, now); // prune() removes what was not used for longest
-  await prune(stage);
+  try {
+    const now = new Date();
+    utimesSync(folder, now, now); // prune() removes what was not used for longest
+    await prune(stage);
+  } catch {
+    // Somebody else's cache, which we may only read: its owner prunes it.
+  }
   return folder;
 }
 

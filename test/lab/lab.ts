@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Accounting } from "./accounting.ts";
 import { accountFor } from "./avcs.ts";
-import { provideStage } from "./cache.ts";
+import { isBuilt, provideStage } from "./cache.ts";
 import { hostCommand } from "./host_command.ts";
 import { installHostPackages } from "./host_packages.ts";
 import { imageStage } from "./image.ts";
@@ -53,7 +53,14 @@ export async function buildLab(
   { progress = silent }: { progress?: Progress } = {},
 ): Promise<string> {
   const stage = imageStage(findRelease(release), progress);
-  await installHostPackages("build", progress);
+  const isThere = isBuilt(stage);
+  await installHostPackages(isThere ? "run" : "build", progress);
+  if (!isThere && process.getuid?.() !== 0) {
+    throw new LabError(
+      "Building the lab needs root: it installs packages in a folder and labels files.\n" +
+        "Hint: run this once as root, with SVIRT_LAB_CACHE set to a folder that you may read",
+    );
+  }
   return await provideStage(stage, progress);
 }
 
@@ -87,7 +94,10 @@ export interface LabResult {
   readonly avcs: Accounting;
 }
 
-/** A hung machine is killed this long after the time limit; a healthy one ends within 6 + 2 s. */
+/**
+ * A hung machine is killed this long after the time limit. A healthy one takes 8 s to boot and 2 s to
+ * end, and several times that where other work keeps the processors busy.
+ */
 const BOOT_SECONDS = 60;
 
 /**
@@ -107,7 +117,7 @@ const RESULT_BYTES = 1 << 30;
 export async function runInLab(run: LabRun): Promise<LabResult> {
   const { release = DEFAULT_RELEASE, timeLimitSeconds = 600, progress = silent } = run;
   const image = await buildLab(release, { progress });
-  const out = emptyFolder(run.out ?? join(PROJECT, "lab-out"));
+  const out = run.out === undefined ? emptied(join(PROJECT, "lab-out")) : emptyFolder(run.out);
   const scratch = mkdtempSync(join(tmpdir(), "svirt-lab-"));
   try {
     const jobDisk = await writeJobDisk({
@@ -137,6 +147,11 @@ export async function runInLab(run: LabRun): Promise<LabResult> {
         progress.say("the machine ended before the command began; starting it once more");
         continue;
       }
+      if (end === "time-limit" && !hasStarted(consoleLog)) {
+        throw new LabError(
+          `The machine hung before the command began.\nHint: look at ${consoleLog}`,
+        );
+      }
       const status = end === "time-limit"
         ? STATUS_TIME_LIMIT
         : await unpackResults(resultDisk, scratch, out);
@@ -159,12 +174,23 @@ async function unpackResults(disk: string, scratch: string, out: string): Promis
     await hostCommand([
       "tar", "xf", disk, "-C", out, "--strip-components=1", "--no-same-owner", "out",
     ]);
+    assertComplete(out);
     return Number(readFileSync(join(scratch, "status"), "utf8"));
   } catch (cause) {
+    if (cause instanceof LabError) throw cause;
     const log = join(out, "console.log");
     const hint = existsSync(log) ? `\nHint: look at ${log}` : "";
     throw new LabError(`The machine ended without a result.${hint}`, { cause });
   }
+}
+
+/** Without the whole audit log, "no denials" would mean nothing. */
+function assertComplete(out: string): void {
+  if (!readFileSync(join(out, "audit.log"), "utf8").includes("lab-end")) {
+    throw new LabError(`The audit log is not complete.\nHint: look at ${join(out, "dmesg.txt")}`);
+  }
+  const lost = /audit_lost=(\d+)/.exec(readFileSync(join(out, "dmesg.txt"), "utf8"));
+  if (lost !== null) throw new LabError(`The kernel dropped ${lost[1]} audit records`);
 }
 
 /** Refuses to empty a folder that no earlier run has filled: `--out .` is a slip, not a wish. */
@@ -174,6 +200,10 @@ function emptyFolder(path: string): string {
   if (existsSync(folder) && readdirSync(folder).length > 0 && !isOurs) {
     throw new LabError(`Cannot use "${folder}" for results: it holds files of somebody else`);
   }
+  return emptied(folder);
+}
+
+function emptied(folder: string): string {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   return folder;
