@@ -12,7 +12,7 @@
  */
 
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from "node:fs";
-import { ftruncateSync, readdirSync, rmSync } from "node:fs";
+import { ftruncateSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Accounting } from "./accounting.ts";
@@ -144,6 +144,7 @@ export async function runInLab(run: LabRun): Promise<LabResult> {
       const seconds = (performance.now() - start) / 1000;
       if (end === "aborted") throw new LabError("The machine was killed on request");
       if (end === "off" && !hasStarted(consoleLog) && attempt < BOOT_ATTEMPTS && !interactive) {
+        renameSync(consoleLog, join(out, `console.attempt-${attempt}.log`));
         progress.say("the machine ended before the command began; starting it once more");
         continue;
       }
