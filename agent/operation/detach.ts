@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { reach } from "../io/step.ts";
 import type { Identity } from "../owned_fd.ts";
@@ -35,14 +36,14 @@ export async function detach(guest: string, host: Host, quit?: Quit): Promise<st
   if (quit !== undefined) await endWithin(cgroup, quit);
   await killGuest(cgroup, host.log.state.levels.get(guest));
   reach("detach", "stop");
-  const did = giveBack(guest, identitiesOf(guest, host), host);
+  const did = host.log.transact((state) => {
+    const { did, findings } = giveBack(guest, identitiesOf(guest, state), state, host);
+    const outcome = { event: "outcome", operation, guest, result: "done", evidence: did } as const;
+    return { events: [...findings, outcome], result: did };
+  }, { revocation: true });
   reach("detach", "give back");
   removeCgroup(cgroup);
-  host.log.append({ event: "outcome", operation, guest, result: "done", evidence: did }, {
-    revocation: true,
-  });
-  reach("detach", "record");
-  return did;
+  return [...did];
 }
 
 async function endWithin(cgroup: ReturnType<typeof cgroupOf>, quit: Quit): Promise<void> {
@@ -54,8 +55,8 @@ async function endWithin(cgroup: ReturnType<typeof cgroupOf>, quit: Quit): Promi
   }
 }
 
-function identitiesOf(guest: string, { log: { state } }: Host): Identity[] {
-  return [...state.references]
+function identitiesOf(guest: string, { references }: State): Identity[] {
+  return [...references]
     .filter(([, { users }]) => users.some((user) => user.guest === guest))
     .map(([identity]) => identity);
 }

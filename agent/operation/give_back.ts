@@ -1,54 +1,76 @@
 import { constants } from "node:fs";
 import { fchown } from "../../ffi/libc.ts";
+import type { FindingEvent, Owner } from "../audit/event.ts";
+import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
-import { openBeneath } from "../image/folder.ts";
+import { openBeneath, requireSame } from "../image/folder.ts";
 import { parseContext } from "../label/context.ts";
 import type { Identity } from "../owned_fd.ts";
+
+/** What became of a guest's files. */
+export interface GivenBack {
+  /** For the log and the terminal. */
+  readonly did: readonly string[];
+  /** To be recorded: files that keep our label or owner. */
+  readonly findings: readonly FindingEvent[];
+}
 
 /**
  * Gives files their own label and owner back, as the log has them, where no other guest uses them.
  *
  * Only for a guest whose processes are all gone: a label that grants more must not come back while
- * one of them may hold a descriptor. Safe to run again.
- *
- * @returns What was done, for the log and the terminal; a file that cannot be given back is a
- * finding there, and the others still are.
+ * one of them may hold a descriptor. Runs inside a transaction of the log together with the outcome:
+ * of two guests that end at once, each would otherwise leave their base to the other. Safe to run
+ * again; a file that cannot be given back is a finding, and the others still are.
  */
 export function giveBack(
   guest: string,
   identities: Iterable<Identity>,
+  state: State,
   host: Host,
-): string[] {
+): GivenBack {
   const did: string[] = [];
+  const findings: FindingEvent[] = [];
   for (const identity of identities) {
-    const reference = host.log.state.references.get(identity);
-    if (reference === undefined) continue;
-    const { path, original, users } = reference;
-    if (users.some((user) => user.guest !== guest)) continue;
+    const reference = state.references.get(identity);
+    if (reference === undefined || reference.users.some((user) => user.guest !== guest)) continue;
+    const { path, original } = reference;
     try {
-      using fd = openBeneath(host.folders, path, constants.O_RDONLY);
-      if (fd.identity !== identity) throw new Error(`"${path}" is another file now`);
-      if (original.label !== undefined) {
-        host.selinux.writeLabel(fd, parseContext(original.label));
-        did.push(`label of ${path} is ${original.label} again`);
-      }
-      if (original.owner !== undefined) {
-        fchown(fd.number, original.owner.uid, original.owner.gid, path);
-        did.push(`owner of ${path} is ${original.owner.uid}:${original.owner.gid} again`);
-      }
+      did.push(...restore(path, identity, original, host));
     } catch (error) {
       const text = `could not give back label and owner of ${path}: ${(error as Error).message}`;
       did.push(text);
-      host.log.append({
+      findings.push({
         event: "finding",
         id: "not-given-back",
         severity: "medium",
         guest,
         text,
         evidence: { path, identity, original: { ...original } },
-        hint: `Restore them by hand: chcon ${original.label ?? ""} ${path}`,
-      }, { revocation: true });
+        hint: `Restore them by hand: chcon ${original.label ?? "CONTEXT"} ${path}`,
+      });
     }
+  }
+  return { did, findings };
+}
+
+function restore(
+  path: string,
+  identity: Identity,
+  { label, owner }: { readonly label?: string; readonly owner?: Owner },
+  { folders, selinux }: Host,
+): string[] {
+  if (label === undefined && owner === undefined) return [];
+  const did: string[] = [];
+  using fd = openBeneath(folders, path, constants.O_RDONLY);
+  requireSame(fd, identity, path);
+  if (label !== undefined) {
+    selinux.writeLabel(fd, parseContext(label));
+    did.push(`label of ${path} is ${label} again`);
+  }
+  if (owner !== undefined) {
+    fchown(fd.number, owner.uid, owner.gid, path);
+    did.push(`owner of ${path} is ${owner.uid}:${owner.gid} again`);
   }
   return did;
 }

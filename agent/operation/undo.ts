@@ -25,14 +25,15 @@ export async function undo(operation: string, host: Host, error?: Error): Promis
       it.kind === "label" || it.kind === "owner" ? [it.identity] : []
     ),
   );
-  const did = giveBack(guest, identities, host);
-  removeCgroup(cgroup);
   const result = error === undefined ? "undone" : "failed";
   const told = error && { error: tellError(error) };
-  host.log.append({ event: "outcome", operation, guest, result, evidence: did, ...told }, {
-    revocation: true,
-  });
-  return did;
+  const did = host.log.transact((state) => {
+    const { did, findings } = giveBack(guest, identities, state, host);
+    const outcome = { event: "outcome", operation, guest, result, evidence: did, ...told } as const;
+    return { events: [...findings, outcome], result: did };
+  }, { revocation: true });
+  removeCgroup(cgroup);
+  return [...did];
 }
 
 function levelOf(guest: string, host: Host): string | undefined {

@@ -21,7 +21,8 @@ export class QemuProcess implements Disposable {
   /** Starts the launcher, which becomes QEMU under the same pid. */
   static start(launch: Launch): QemuProcess {
     const [command, ...args] = commandFor(
-      new URL("./launcher.ts", import.meta.url),
+      import.meta.url,
+      "launcher",
       JSON.stringify(launch),
     );
     // detached: a Ctrl-C at the terminal is for the agent, which stops the guest in order.

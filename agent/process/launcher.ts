@@ -40,9 +40,6 @@ export interface Launch {
   readonly env: readonly string[];
 }
 
-/** Start of the line on stderr that says why QEMU could not be executed. */
-export const FAILED = "svirt-agent launcher: ";
-
 function launch({ cgroupProcs, context, monitor, credential, binary, argv, env }: Launch): never {
   join(cgroupProcs);
   umask(0o077);
@@ -58,11 +55,9 @@ function launch({ cgroupProcs, context, monitor, credential, binary, argv, env }
   execve(binary, argv.map((text) => text.replace("%MONITOR%", `${socket.number}`)), env);
 }
 
-if (import.meta.main) {
-  try {
-    launch(JSON.parse(process.argv[2]!));
-  } catch (error) {
-    process.stderr.write(`${FAILED}${(error as Error).message}\n`);
-    process.exitCode = 127;
-  }
+try {
+  launch(JSON.parse(process.argv[2]!));
+} catch (error) {
+  process.stderr.write(`svirt-agent launcher: ${(error as Error).message}\n`);
+  process.exitCode = 127;
 }

@@ -13,7 +13,10 @@ export interface Place {
 }
 
 /** The place of a guest, by its name alone: a later agent finds it again. */
-export function placeOf(guest: string, { runtimeFolder }: HostSettings): Place {
+export function placeOf(
+  guest: string,
+  { runtimeFolder }: Pick<HostSettings, "runtimeFolder">,
+): Place {
   const folder = `${runtimeFolder}/guests/${guest}`;
   return {
     cgroup: cgroupOf(guest),

@@ -11,9 +11,18 @@ export function runtime(): { name: Runtime; version: string } {
   return { name: "node", version: node };
 }
 
-/** The command line that runs another file of ours in the same runtime. */
-export function commandFor(module: URL, ...args: string[]): [command: string, ...args: string[]] {
-  const file = fileURLToPath(module);
+/**
+ * The command line that runs another file of ours in the same runtime.
+ *
+ * @param from `import.meta.url` of the caller.
+ * @param name Of the file beside it, without its ending: `.ts` here, `.js` in dist/.
+ */
+export function commandFor(
+  from: string,
+  name: string,
+  ...args: string[]
+): [command: string, ...args: string[]] {
+  const file = fileURLToPath(new URL(`./${name}.${from.endsWith(".ts") ? "ts" : "js"}`, from));
   // FFI voids Deno's other permissions anyway; --no-prompt: nobody is there to answer.
   const flags = runtime().name === "deno" ? ["run", "--allow-all", "--no-prompt"] : [];
   return [process.execPath, ...flags, file, ...args];

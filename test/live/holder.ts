@@ -4,7 +4,8 @@ import { close } from "../../ffi/libc.ts";
 import { pidfdGetfd, pidfdOpen } from "../../ffi/libc_process.ts";
 import { accept, connectUnix, listenUnix } from "../../ffi/libc_socket.ts";
 import { MessageSocket } from "../../agent/io/message_socket.ts";
-import { createSocket } from "../../agent/label/socket.ts";
+import { parseContext } from "../../agent/label/context.ts";
+import { createSocket, createSocketAt } from "../../agent/label/socket.ts";
 import { OwnedFd } from "../../agent/owned_fd.ts";
 
 const PROGRAM = "/usr/libexec/svirt-lab/holder";
@@ -23,10 +24,10 @@ export class Holder implements Disposable {
 
   static async start(context: string, user: string): Promise<Holder> {
     const path = `/run/holder-${process.pid}-${Math.random().toString(36).slice(2)}`;
-    // Made in the guest's context: at the tests' own level the holder could not write to it.
+    // The holder's end has the guest's type, and both its level, or the holder could not write to it.
     using listener = createSocket(context, path);
     listenUnix(listener.number, path, 1);
-    const ours = createSocket(context, path);
+    const ours = createSocketAt(parseContext(context).level ?? "s0", path);
     connectUnix(ours.number, path);
     using theirs = new OwnedFd(accept(listener.number)!, path);
     rmSync(path);

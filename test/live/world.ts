@@ -82,7 +82,7 @@ format = "raw"
 `;
 }
 
-/** A guest under the agent: \`svirt-agent run\` with the tests' additions. */
+/** A guest under the agent: `svirt-agent run` with the tests' additions. */
 export class Run {
   readonly name: string;
   readonly process: ChildProcess;
@@ -127,7 +127,10 @@ export class Run {
 
   /** Guest I/O; answers what qemu-io said. */
   async io(image: string, text: string): Promise<string> {
-    const { said } = await this.call("Io", { device: `${image}-device`, command: text });
+    const { said } = await this.call("Io", {
+      device: `/machine/peripheral/${image}-device/virtio-backend`,
+      command: text,
+    });
     return String(said);
   }
 

@@ -61,7 +61,7 @@ static void receive(int fd, int flags) {
 }
 
 static void read_hex(int fd, long long offset, size_t length) {
-  unsigned char bytes[PAGE];
+  static unsigned char bytes[PAGE] __attribute__((aligned(PAGE)));  // for O_DIRECT
   if (length > PAGE) { say_error("EINVAL"); return; }
   ssize_t got = pread(fd, bytes, length, offset);
   if (got < 0) { say(-1); return; }
@@ -71,7 +71,7 @@ static void read_hex(int fd, long long offset, size_t length) {
 }
 
 static void write_bytes(int fd, long long offset, size_t length) {
-  char bytes[PAGE];
+  static char bytes[PAGE] __attribute__((aligned(PAGE)));
   if (length > PAGE) { say_error("EINVAL"); return; }
   memset(bytes, 'W', sizeof bytes);
   say(pwrite(fd, bytes, length, offset));
@@ -132,6 +132,8 @@ static int obey(char *command, int passed, int flags) {
 }
 
 int main(void) {
+  // Whoever made the socket may have made it non-blocking; the holder waits for its commands.
+  fcntl(CONTROL, F_SETFL, fcntl(CONTROL, F_GETFL) & ~O_NONBLOCK);
   for (;;) {
     static char command[LONGEST];
     union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control;

@@ -1,0 +1,137 @@
+import type { FrozenImage } from "../../../agent/operation/freeze.ts";
+import { descriptorsOf } from "../../../agent/process/descriptor.ts";
+import type { GuestVerdict } from "../../../agent/verify/guest.ts";
+import type { Decision } from "../../../agent/verify/verdict.ts";
+import { must, svirtAgent } from "../command.ts";
+import { avcsOf } from "../audit_log.ts";
+import { Holder } from "../holder.ts";
+import { claim, type GuestFile, type Run, USER } from "../world.ts";
+import { refuse } from "./attached.ts";
+import { type Check, check } from "./check.ts";
+
+/**
+ * A snapshot with I/O running. The old image can then not be written: not by QEMU, and where labels
+ * decide not by a hostile holder either, which kept the read-write descriptor from before.
+ */
+export async function frozen(run: Run, guest: GuestFile): Promise<Check[]> {
+  const { verdict } = await run.call("Verify") as unknown as { verdict: GuestVerdict };
+  const { pid, context } = verdict;
+  const { identity } = verdict.verdicts.find(({ path }) => path === guest.root)!;
+  const heldBefore = descriptorsOf(pid).filter((fd) => fd.identity === identity);
+  const writable = heldBefore.find(({ access }) => access === "rw")!;
+  using holder = await Holder.start(context, USER);
+  const kept = await holder.take(pid, writable.number);
+  const couldWrite = await holder.ask(`dwrite ${kept} 0`);
+  if (couldWrite !== "4096") throw new Error(`The holder could not write before: ${couldWrite}`);
+
+  const [images] = await Promise.all([freezeRoot(guest.name), writing(run, 8)]);
+  const [image] = images;
+  refuse(await run.io("root", "read -P 0x5a 8M 64k"), "what was written during the snapshot");
+
+  const heldAfter = descriptorsOf(pid).filter((fd) => fd.identity === identity);
+  const common = {
+    storage: guest.storage,
+    guest: guest.name,
+    image: `${guest.name}/root`,
+    stage: "frozen",
+  } as const;
+  return [
+    check({
+      ...common,
+      holder: { kind: "guest", pid, context },
+      verdict: {
+        ...image.verdict.verdict,
+        ...(heldAfter.some(({ access }) => access === "rw") && {
+          write: { answer: "allowed", by: "other" },
+        }),
+      },
+      expected: { dup: "allowed", open: "denied", read: "allowed", write: "denied", map: "denied" },
+      ...(image.grade && { grade: image.grade }),
+      witnesses: {
+        policy: image.verdict.witnesses.policy,
+        guest: heldAfter.map(({ number, access }) => `QEMU's descriptor ${number} is ${access}`),
+      },
+    }),
+    await hostile(holder, kept, guest, common),
+  ];
+}
+
+/** What the kernel says to a holder that is not QEMU. */
+async function hostile(
+  holder: Holder,
+  kept: number,
+  { root, storage }: GuestFile,
+  common: Pick<Check, "storage" | "guest" | "image" | "stage">,
+): Promise<Check> {
+  const tried: Record<string, string> = {};
+  for (
+    const command of [
+      `dup ${kept}`,
+      `read ${kept} 0 4096`,
+      `zwrite ${kept}`,
+      `dwrite ${kept} 0`,
+      `ftruncate ${kept} 4096`,
+      `mmap ${kept} r`,
+      `open ${root} ro`,
+      `reopen ${kept} rw`,
+    ]
+  ) {
+    // Where nothing keeps it from truncating, it would: that is the next issue's.
+    if (storage !== "ext4" && command.startsWith("ftruncate")) continue;
+    tried[command] = await holder.ask(command);
+  }
+  const avcs = await avcsOf(holder.pid, ({ tclass }) => tclass === "file");
+  claim(avcs.map(({ serial }) => serial), "frozen: hostile holder");
+  const answer = (...commands: string[]): Decision => {
+    const answers = commands.map((command) => tried[command]!);
+    if (answers.every((it) => it === "err EACCES")) return { answer: "denied", by: "te" };
+    if (answers.some((it) => it.startsWith("err"))) return { answer: "unknown", by: "other" };
+    return { answer: "allowed", by: "te" };
+  };
+  const writes = storage === "ext4"
+    ? [`zwrite ${kept}`, `dwrite ${kept} 0`, `ftruncate ${kept} 4096`]
+    : [`dwrite ${kept} 0`];
+  return check({
+    ...common,
+    holder: { kind: "hostile", pid: holder.pid, context: holder.context },
+    verdict: {
+      dup: answer(`dup ${kept}`),
+      open: answer(`open ${root} ro`, `reopen ${kept} rw`),
+      read: answer(`read ${kept} 0 4096`),
+      write: answer(...writes),
+      map: answer(`mmap ${kept} r`),
+    },
+    expected: {
+      dup: "allowed",
+      open: "denied",
+      read: "allowed",
+      // Without labels and without a fence nothing stops it: the grade is cooperative.
+      write: storage === "ext4" ? "denied" : "allowed",
+      map: "denied",
+    },
+    ...(storage !== "ext4" && { grade: "cooperative" }),
+    witnesses: {
+      guest: Object.entries(tried).map(([command, said]) => `${command}: ${said}`),
+      avc: avcs.map(({ serial }) => serial),
+    },
+  });
+}
+
+async function freezeRoot(name: string): Promise<[FrozenImage]> {
+  const { status, stdout, stderr } = await svirtAgent("snapshot", "create", name, "root", "--json");
+  if (status !== 0) throw new Error(`snapshot create ${name}: exit ${status}: ${stderr}${stdout}`);
+  return JSON.parse(stdout).images;
+}
+
+/** The guest writes all the while. */
+async function writing(run: Run, times: number): Promise<void> {
+  for (let i = 0; i < times; i++) {
+    refuse(await run.io("root", "write -P 0x5a 8M 64k"), "writing during the snapshot");
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+/** The chain on the host after all, as qemu-img reads it. */
+export async function chainOf(overlay: string): Promise<string> {
+  return await must("qemu-img", "info", "-U", "--backing-chain", overlay);
+}
