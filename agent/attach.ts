@@ -47,10 +47,10 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
   requireClosed(found.map(({ storage }) => storage), host.booleans);
 
   const { operation, level } = grantImages(guest, found, credential, place.cgroup, host);
-  step("grant");
   const opened: OpenImage[] = [];
   let qemu: Qemu | undefined;
   try {
+    step("grant");
     for (const image of found) opened.push(openImage(image, credential, host.folders));
     step("open");
     const labels = opened.map((image) => labelImage(image, level, host.selinux));

@@ -43,6 +43,11 @@ export interface State {
   readonly grants: ReadonlyMap<string, readonly OpenGrant[]>;
   /** Levels in use, by guest. */
   readonly levels: ReadonlyMap<string, string>;
+  /**
+   * By path of an image that a snapshot froze: the overlay that took its place. Whoever writes the
+   * frozen file again ruins the overlay.
+   */
+  readonly overlays: ReadonlyMap<string, string>;
   /** Of the last agent that started; it may be gone. */
   readonly agentStart: (AgentStartEvent & Seal) | undefined;
 }
@@ -62,6 +67,9 @@ export function fold(state: State, record: AuditRecord): void {
   state.take(record);
 }
 
+/** `plan` of a snapshot's intent: each image, and the overlay that is to take its place. */
+export type SnapshotPlan = readonly { readonly freeze: string; readonly overlay: string }[];
+
 interface MutableReference {
   path: string;
   original: { label?: string; owner?: Owner };
@@ -77,6 +85,7 @@ class Folded implements State {
   readonly references: Map<Identity, MutableReference> = new Map();
   readonly grants: Map<string, OpenGrant[]> = new Map();
   readonly levels: Map<string, string> = new Map();
+  readonly overlays: Map<string, string> = new Map();
   agentStart: (AgentStartEvent & Seal) | undefined = undefined;
   /** By guest: the operation that reserved its level. */
   readonly #reservedBy: Map<string, string> = new Map();
@@ -151,9 +160,14 @@ class Folded implements State {
     this.intents.delete(operation);
     if (result === "done") {
       if (intent.operation === "detach") this.#forget((_, owner) => owner === guest);
+      if (intent.operation === "snapshot") this.#freeze(intent.plan as SnapshotPlan);
     } else if (result === "undone" || intent.operation === "attach") {
       this.#forget((id) => id === operation);
     }
+  }
+
+  #freeze(plan: SnapshotPlan): void {
+    for (const { freeze, overlay } of plan) this.overlays.set(freeze, overlay);
   }
 
   /** Ends what chosen operations, each with its guest, opened. */

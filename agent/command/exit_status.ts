@@ -7,10 +7,14 @@ const FINDING = ["RefusedError", "VerdictError", "DroppedError", "CategoriesExha
 /** openat2(2) of an image: the path is wrong, not the host. */
 const WRONG_PATH = ["ENOENT", "ENOTDIR", "ELOOP", "EXDEV", "ENXIO"];
 
+/** What a shell reports for a program that Ctrl-C ended. */
+const INTERRUPTED = 130;
+
 /** The exit status of a command that threw; by the error's name, so that none has to be loaded. */
 export function exitStatusOf(error: Error & { code?: string; operation?: string }): number {
   if (USAGE.includes(error.name)) return EXIT.usage;
   if (FINDING.includes(error.name)) return EXIT.finding;
   if (error.operation === "openat2" && WRONG_PATH.includes(error.code ?? "")) return EXIT.usage;
+  if (error.name === "InterruptedError") return INTERRUPTED;
   return EXIT.unknown;
 }

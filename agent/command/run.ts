@@ -11,12 +11,11 @@ import { recover } from "../operation/recover.ts";
 import { guestInterface } from "../service/guest_interface.ts";
 import { serve } from "../service/varlink.ts";
 import { type Arguments, EXIT } from "./command.ts";
+import { Interrupt } from "./interrupt.ts";
 import { openHost } from "./open_host.ts";
 import { planOf } from "./plan.ts";
 import { ownLock } from "./own_lock.ts";
 import type { Terminal } from "./terminal.ts";
-
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Starts one guest, guards it, stops with it. */
 export async function run(
@@ -34,6 +33,7 @@ export async function run(
     return EXIT.asExpected;
   }
   using _alone = ownLock(guest.name, host);
+  using interrupt = new Interrupt();
   const stopListening = onStep((operation, step) =>
     terminal.err(`${guest.name}: ${operation}: ${step}`)
   );
@@ -42,7 +42,7 @@ export async function run(
       terminal.err(`${guest.name}: recovered: ${did}`);
     }
     using attached = await attach(guest, host);
-    return await guard(attached, host, terminal, offer);
+    return await guard(attached, host, terminal, interrupt, offer);
   } finally {
     stopListening();
   }
@@ -53,13 +53,13 @@ async function guard(
   attached: AttachedGuest,
   host: Host,
   terminal: Terminal,
+  interrupt: Interrupt,
   offer: typeof guestInterface,
 ): Promise<number> {
   const { guest, place, qemu, context } = attached;
   const wanted = Promise.withResolvers<string>();
   const stopped = Promise.withResolvers<void>();
-  const onSignal = (signal: string) => wanted.resolve(signal);
-  for (const signal of SIGNALS) process.on(signal, onSignal);
+  interrupt.signal.then(wanted.resolve);
   const stop = () => {
     wanted.resolve("stop");
     return stopped.promise;
@@ -79,7 +79,6 @@ async function guard(
     // Whoever asked for it gets an answer before the socket is gone.
     await new Promise((resolve) => setTimeout(resolve, 0));
     control[Symbol.dispose]();
-    for (const signal of SIGNALS) process.off(signal, onSignal);
   }
   terminal.err(`${guest.name}: ended (${why})`);
   if (!why.startsWith("QEMU: ") || why === "QEMU: exit 0") return EXIT.asExpected;

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AuditEvent, GrantEvent, Operation, Undo } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
@@ -42,6 +43,7 @@ export function grantImages(
   return host.log.transact((state) => {
     requireFree(guest.name, state);
     requireAll(guest.name, found, state);
+    requireTop(found, state);
     const { categories } = host.settings;
     const level = chooseLevel(levelsInUse(state, host.folders), categories, randomInt);
     const operation = randomUUID();
@@ -96,6 +98,20 @@ function requireAll(guest: string, found: readonly Inspected[], state: State): v
     const decision = decide(request, { references });
     if (!decision.granted) throw new RefusedError(decision.text, decision.hint);
     granted.set(identity, [...granted.get(identity) ?? [], decision.user]);
+  }
+}
+
+/** A guest file from before a snapshot names the frozen image as the one to write. */
+function requireTop(found: readonly Inspected[], { overlays }: State): void {
+  for (const { layer: { path, access, image } } of found) {
+    const overlay = overlays.get(path);
+    if (access === "ro" || overlay === undefined || !existsSync(overlay)) continue;
+    throw new RefusedError(
+      `image "${image.name}": "${path}" was frozen by a snapshot, and "${overlay}" stands on it`,
+      `Writing it would ruin the overlay. Put the new chain into the guest file: path = ` +
+        `"${overlay}", format = "qcow2", and "${path}" first in backing. To go back to the ` +
+        `frozen state instead, delete the overlay.`,
+    );
   }
 }
 

@@ -1,9 +1,12 @@
-/** Hears that a step of an operation is done. */
+/** Hears that a step of an operation is done. When it throws, the operation fails there. */
 export type StepListener = (operation: string, step: string) => void;
 
 const listeners = new Set<StepListener>();
 
-/** Calls `listener` after every step; progress on the terminal is one, the crash tests are another. */
+/**
+ * Calls `listener` after every step; progress on the terminal is one, the crash tests are another,
+ * an interrupt at the keyboard a third.
+ */
 export function onStep(listener: StepListener): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -9,6 +9,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import type { SnapshotPlan } from "../audit/state.ts";
 import { RefusedError } from "../grant/refused_error.ts";
 import type { Host } from "../host.ts";
 import type { Layer } from "../image/layer.ts";
@@ -98,7 +99,10 @@ function recordIntent(
     agent,
     // Its random name is its identity until it exists.
     undo: layers.map(({ path }) => ({ kind: "unlink", path, identity: null })),
-    plan: tops.map(({ layer }, i) => ({ freeze: layer.path, overlay: layers[i]!.path })),
+    plan: tops.map(({ layer }, i) => ({
+      freeze: layer.path,
+      overlay: layers[i]!.path,
+    })) satisfies SnapshotPlan,
   });
   return id;
 }

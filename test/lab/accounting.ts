@@ -1,4 +1,4 @@
-import type { Avc } from "./avc_record.ts";
+import type { Avc } from "../../agent/audit/avc.ts";
 
 /** A denial that is known and harmless; types only, because levels differ from run to run. */
 export interface Allowance {

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { account, type Accounting, type Allowance, parseClaims } from "./accounting.ts";
-import { parseAvcs } from "./avc_record.ts";
+import { parseAvcs } from "../../agent/audit/avc.ts";
 
 /** A longer list would hide what it ought to show. */
 export const MOST_ALLOWANCES = 10;

@@ -28,7 +28,7 @@ import { PROJECT } from "./project.ts";
 import { findRelease } from "./release.ts";
 
 export type { Accounting } from "./accounting.ts";
-export type { Avc } from "./avc_record.ts";
+export type { Avc } from "../../agent/audit/avc.ts";
 export { type Progress, progressOn } from "./progress.ts";
 
 /** Release that is booted unless another one is asked for. */

@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { parseAvc, parseAvcs } from "../lab/avc_record.ts";
+import { parseAvc, parseAvcs } from "../../agent/audit/avc.ts";
 import { account, describeAvc, parseClaims } from "../lab/accounting.ts";
 
 /** As the audit daemon of Debian 13 writes it. */
