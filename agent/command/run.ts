@@ -8,6 +8,7 @@ import { formatContext } from "../label/context.ts";
 import { requireEnforcing } from "../label/ready.ts";
 import { detach } from "../operation/detach.ts";
 import { recover } from "../operation/recover.ts";
+import { watchBooleans } from "../service/boolean_watch.ts";
 import { guestInterface } from "../service/guest_interface.ts";
 import { serve } from "../service/varlink.ts";
 import { type Arguments, EXIT } from "./command.ts";
@@ -65,6 +66,10 @@ async function guard(
     return stopped.promise;
   };
   const control = serve(place.control, offer(attached, host, stop), [context.type]);
+  using _watch = watchBooleans(attached, host, (name) => {
+    terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);
+    if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(`${name} was switched on`);
+  });
   let why = "failure";
   try {
     await qemu.monitor.execute("cont");
