@@ -1,9 +1,11 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
 import { layerName } from "../image/layer.ts";
-import { formatContext } from "../label/context.ts";
+import { formatContext, isAtLevel } from "../label/context.ts";
 import type { Grade } from "../label/mount.ts";
 import type { Access, Identity } from "../owned_fd.ts";
+import { membersOf } from "../process/cgroup.ts";
+import { processContexts } from "../process/contexts.ts";
 import { type Descriptor, descriptorsOf } from "../process/descriptor.ts";
 import { differences, type Expected, expectedOfOwn } from "./expected.ts";
 import { policyWitness } from "./policy_witness.ts";
@@ -61,6 +63,7 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
       ? [`${context.type} is permissive: nothing is denied to it`]
       : [],
     ...foreign(attached, held),
+    ...strangers(attached),
   ];
   const asExpected = problems.length === 0 && verdicts.every((verdict) => verdict.asExpected);
   host.log.append({ event: "verify", guest: guest.name, verdicts, asExpected }, {
@@ -81,7 +84,8 @@ function verifyImage(
   const holds = [
     ...new Set(held.filter((fd) => fd.identity === identity).map(({ access }) => access)),
   ];
-  const verdict = withDescriptors(witness, holds);
+  // Where labels decide, holding no descriptor is no excuse for a label that lets one write.
+  const verdict = storage.keepsLabels ? witness : withDescriptors(witness, holds);
   const expected = expectedOfOwn(layer.access);
   return {
     image: layerName(layer),
@@ -91,15 +95,15 @@ function verifyImage(
     verdict,
     expected,
     asExpected: differences(verdict, expected).length === 0,
-    ...(layer.access === "ro" && {
-      // The policy is the kernel's word; that QEMU holds no descriptor is only QEMU's.
-      grade: witness.write.answer === "denied" ? storage.grade : "cooperative",
-    }),
+    ...(layer.access === "ro" && verdict.write.answer === "denied" && { grade: storage.grade }),
     witnesses: { policy: witness, holds },
   };
 }
 
-/** Where the policy would let it write, it still needs a descriptor to write through. */
+/**
+ * Where the policy would let it write, it still needs a descriptor to write through. That it holds
+ * none is QEMU's word and /proc's: the grade of such storage is cooperative.
+ */
 function withDescriptors(policy: Verdict, holds: readonly Access[]): Verdict {
   if (policy.write.answer !== "allowed" || holds.includes("rw")) return policy;
   return { ...policy, write: { answer: "denied", by: "other" } };
@@ -118,6 +122,15 @@ function foreign({ images }: AttachedGuest, held: readonly Descriptor[]): string
       isRegular && access === "rw" && !granted.has(identity)
     )
     .map(({ number, path }) => `descriptor ${number} is ${path}, which nobody granted`);
+}
+
+/** Processes outside the guest's cgroup with its two categories: its images are theirs as well. */
+function strangers({ context, place }: AttachedGuest): string[] {
+  const members = new Set(membersOf(place.cgroup));
+  return processContexts()
+    .filter((it) => context.level !== undefined && isAtLevel(it.context, context.level))
+    .filter(({ pid }) => !members.has(pid))
+    .map((it) => `process ${it.pid} (${it.context}) has this guest's categories`);
 }
 
 /** @throws {@linkcode VerdictError} naming the first thing that is not as it has to be. */
