@@ -61,6 +61,7 @@ function read(prototype: string): { name: string; checks: Check[]; variadic: boo
 function checkFor(name: string, type: string): Check {
   const bare = type.replace(/^const /, "").trim();
   if (bare === "char *" || bare === "str") return (value) => checkString(name, value);
+  if (bare === "char **") return (value) => checkStrings(name, value);
   const range = INTEGERS[bare];
   if (range !== undefined) return (value) => checkInteger(name, bare, range, value);
   if (bare.endsWith("*")) return (value) => checkPointer(name, bare, value);
@@ -73,6 +74,14 @@ function checkString(name: string, value: unknown): void {
   if (value.includes("\0")) {
     throw new TypeError(`Cannot call ${name} with ${JSON.stringify(value)}: it holds a NUL byte`);
   }
+}
+
+/** A list that ends in null, argv of execve(2). */
+function checkStrings(name: string, value: unknown): void {
+  if (!Array.isArray(value) || value.at(-1) !== null) {
+    throw new TypeError(`Cannot call ${name}: not a list of strings that ends in null`);
+  }
+  for (const one of value) checkString(name, one);
 }
 
 function checkInteger(
