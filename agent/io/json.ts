@@ -12,7 +12,9 @@ export function parseObject(bytes: Uint8Array, depth: number): Record<string, un
   try {
     value = JSON.parse(decoder.decode(bytes));
   } catch (error) {
-    throw new SyntaxError(`Cannot read ${excerpt(bytes)}: ${(error as Error).message}`);
+    // The parser quotes what it read.
+    const why = harmless((error as Error).message);
+    throw new SyntaxError(`Cannot read ${excerpt(bytes)}: ${why}`);
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>;
@@ -40,5 +42,10 @@ function requireDepth(bytes: Uint8Array, most: number): void {
 /** The first bytes of a message, harmless on a terminal. */
 function excerpt(bytes: Uint8Array): string {
   const text = new TextDecoder().decode(bytes.subarray(0, 60));
-  return JSON.stringify(bytes.length > 60 ? `${text}...` : text);
+  return harmless(JSON.stringify(bytes.length > 60 ? `${text}...` : text));
+}
+
+/** Text of a guest, with everything escaped that a terminal obeys or that turns a line around. */
+export function harmless(text: string): string {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (it) => `\\u{${it.codePointAt(0)!.toString(16)}}`);
 }
