@@ -1,0 +1,147 @@
+/**
+ * `npm test`: everything that has to hold, step by step.
+ *
+ * `steps.ts` lists the steps, `command.ts` runs one, `counts.ts` reads its runner's summary,
+ * `outcome.ts` judges it.
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { runCommand } from "./command.ts";
+import { add, formatCounts, NONE } from "./counts.ts";
+import { judge, type Outcome, outcomeLine } from "./outcome.ts";
+import { provideQemuImg } from "./qemu_img.ts";
+import { LIVE, type Step, STEPS } from "./steps.ts";
+
+const HELP = `Everything that has to hold.
+
+Usage: npm test [-- OPTION...]
+
+Options:
+  --only STEP[,STEP]  these steps alone
+  --no-live           a quick look: no step that boots the lab
+  --list              the steps, with their commands
+  --help              this text
+
+A run without the live tests says so, and with CI=true it fails.
+`;
+
+const STATUS_FAILED = 1;
+const STATUS_USAGE = 2;
+const STATUS_INTERRUPTED = 130;
+
+/** Steps that need no lab wait for disks and children much of their time: two at once. */
+const AT_ONCE = 2;
+
+/** Wrong use of the command line. */
+class UsageError extends Error {}
+
+const interrupt = new AbortController();
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+
+async function main(args: string[]): Promise<number> {
+  const { only, "no-live": noLive, list, help } = parse(args);
+  if (help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const steps = choose(only, noLive);
+  if (list) {
+    for (const { name, command } of steps) say(`${name.padEnd(12)} ${command.join(" ")}`);
+    return 0;
+  }
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => interrupt.abort());
+  if (steps.some(({ runner, inLab }) => runner !== undefined && !inLab)) await provideQemuImg(say);
+
+  const outcomes = [
+    ...await runOverlapping(steps.filter(({ inLab }) => !inLab)),
+    ...await runAlone(steps.filter(({ inLab }) => inLab)),
+  ];
+  if (interrupt.signal.aborted) return STATUS_INTERRUPTED;
+  return report(outcomes);
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        only: { type: "string" },
+        "no-live": { type: "boolean", default: false },
+        list: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function choose(only: string | undefined, noLive: boolean): Step[] {
+  const names = only?.split(",") ?? STEPS.map(({ name }) => name);
+  const unknown = names.find((name) => !STEPS.some((step) => step.name === name));
+  if (unknown !== undefined) {
+    const known = STEPS.map(({ name }) => name).join(", ");
+    throw new UsageError(`Unknown step "${unknown}": use ${known}`);
+  }
+  return STEPS.filter(({ name, inLab }) => names.includes(name) && !(noLive && inLab));
+}
+
+/** Runs steps {@linkcode AT_ONCE} at a time, and tells of each in the order of the list. */
+async function runOverlapping(steps: readonly Step[]): Promise<Outcome[]> {
+  const waiting = [...steps.entries()];
+  const outcomes: Outcome[] = [];
+  let told = 0;
+  const worker = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [i, step] = next;
+      outcomes[i] = await runStep(step);
+      while (outcomes[told] !== undefined) tell(outcomes[told++]!);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return outcomes;
+}
+
+async function runAlone(steps: readonly Step[]): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const step of steps) {
+    const outcome = await runStep(step, (line) => say(`  ${line}`));
+    tell(outcome);
+    outcomes.push(outcome);
+  }
+  return outcomes;
+}
+
+async function runStep(step: Step, onProgress?: (line: string) => void): Promise<Outcome> {
+  const start = performance.now();
+  const { command, limitSeconds } = step;
+  const finished = await runCommand(command, limitSeconds, interrupt.signal, onProgress);
+  return judge(step, finished, (performance.now() - start) / 1000);
+}
+
+function tell(outcome: Outcome): void {
+  if (outcome.failures.length > 0) say(outcome.output.trimEnd());
+  for (const line of outcome.skipped) say(`  skipped: ${line}`);
+  say(outcomeLine(outcome, formatCounts(outcome.counts)));
+}
+
+/** The sums come last, alone on their line, unless it has to be said that they are not all. */
+function report(outcomes: readonly Outcome[]): number {
+  const failed = outcomes.filter(({ failures }) => failures.length > 0);
+  if (failed.length > 0) say(`\nfailed: ${failed.map(({ step }) => step.name).join(", ")}`);
+  say(`\n${formatCounts(outcomes.map(({ counts }) => counts).reduce(add, NONE))}`);
+  const ranLive = outcomes.some(({ step }) => step.name === LIVE);
+  if (!ranLive) say("Live tests were NOT run: nothing here shows that SELinux denies anything");
+  const incomplete = !ranLive && process.env["CI"] === "true";
+  return failed.length > 0 || incomplete ? STATUS_FAILED : 0;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  process.stderr.write(`test: ${error.message}\nHint: npm test -- --help\n`);
+  process.exitCode = STATUS_USAGE;
+}
