@@ -13,7 +13,8 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   } else {
     for (const { image, path, overlay, grade, verdict, problems } of images) {
       terminal.out(`${guest}/${image}: ${path} is frozen: ${grade ?? "NOT REVOKED"}`);
-      terminal.out(`  write: ${verdict.verdict.write.answer} (${verdict.verdict.write.by})`);
+      const write = verdict?.verdict.write;
+      if (write !== undefined) terminal.out(`  write: ${write.answer} (${write.by})`);
       terminal.out(`  the guest now writes ${overlay}`);
       for (const problem of problems) terminal.err(`  ${problem}`);
     }

@@ -6,6 +6,7 @@ export type ImageErrorCode =
   | "hard-linked"
   | "replaced"
   | "in-use"
+  | "twice"
   | "storage"
   | "not-readable"
   | "bad-header"

@@ -35,6 +35,7 @@ export function inspectImages(
 ): Inspected[] {
   const layers = layersOf(guest);
   const found = layers.map((layer) => inspectLayer(layer, folders, selinux));
+  requireDistinct(found);
   for (const image of guest.images) {
     const headers = found.filter(({ layer }) => layer.image === image)
       .map(({ layer, identity }) => headerOf(layer, identity, folders));
@@ -53,6 +54,20 @@ export function inspectImages(
     }
   }
   return found;
+}
+
+/** One file under two names in one guest would be opened, locked and labelled twice. */
+function requireDistinct(found: readonly Inspected[]): void {
+  const seen = new Map<Identity, string>();
+  for (const { identity, layer } of found) {
+    const earlier = seen.get(identity);
+    if (earlier !== undefined) {
+      throw new ImageError("twice", layer.path, `is the same file as ${JSON.stringify(earlier)}`, {
+        hint: "Each file can be used once in a guest. Is it mounted in two places?",
+      });
+    }
+    seen.set(identity, layer.path);
+  }
 }
 
 /** Looks at one file. */

@@ -1,8 +1,8 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import type { AuditEvent } from "../audit/event.ts";
 import type { Host } from "../host.ts";
 import { lockImage, unlockImage } from "../image/lock.ts";
 import { labelImage } from "../label/apply.ts";
-import { formatContext } from "../label/context.ts";
 import type { Grade } from "../label/mount.ts";
 import { removeFd } from "../qmp/fdset.ts";
 import { fileNode, formatNode } from "../qmp/graph.ts";
@@ -19,7 +19,8 @@ export interface FrozenImage {
   readonly overlay: string;
   /** Who guarantees that it cannot be written; absent when it still can be. */
   readonly grade?: Grade;
-  readonly verdict: ImageVerdict;
+  /** Absent when QEMU was gone before it could be asked about. */
+  readonly verdict?: ImageVerdict;
   /** What did not work; the revocation was carried out all the same. */
   readonly problems: readonly string[];
 }
@@ -60,43 +61,61 @@ export async function freeze(
   snapshotStep("relabel");
   putOnTop(attached, prepared, relabelled);
 
-  const { verdicts } = verifyGuest(attached, host);
+  let verdicts: readonly ImageVerdict[] = [];
+  await attempt(() => Promise.resolve(verdicts = verifyGuest(attached, host).verdicts));
   snapshotStep("verify");
   const told = problems.map(({ message }) => message);
   const results = prepared.map(({ old, overlay }): FrozenImage => {
-    const verdict = verdicts.find(({ identity }) => identity === old.identity)!;
-    const grade = verdict.asExpected ? verdict.grade : undefined;
-    host.log.append({
-      event: "revoke",
-      operation,
-      guest: guest.name,
+    const verdict = verdicts.find(({ identity }) => identity === old.identity);
+    const grade = verdict?.asExpected ? verdict.grade : undefined;
+    return {
       image: old.layer.image.name,
       path: old.layer.path,
-      identity: old.identity,
-      left: "ro",
-      mechanism: old.storage.revocation,
-      grade: grade ?? "none",
-      evidence: { label: verdict.label, witnesses: verdict.witnesses, problems: told },
-    }, { revocation: true });
-    const { image, path } = old.layer;
-    const result = {
-      image: image.name,
-      path,
       overlay: overlay.layer.path,
-      verdict,
+      ...(grade && { grade }),
+      ...(verdict && { verdict }),
       problems: told,
     };
-    return grade === undefined ? result : { ...result, grade };
   });
-  host.log.append({
-    event: "outcome",
-    operation,
-    guest: guest.name,
-    result: "done",
-    ...(problems[0] && { error: tellError(problems[0]) }),
-  }, { revocation: true });
+  host.log.transact(() => ({
+    events: [
+      ...results.map((result, i) => revocation(operation, guest.name, prepared[i]!.old, result)),
+      {
+        event: "outcome",
+        operation,
+        guest: guest.name,
+        result: "done",
+        ...(problems[0] && { error: tellError(problems[0]) }),
+      },
+    ],
+    result: undefined,
+  }), { revocation: true });
   snapshotStep("record");
   return results;
+}
+
+/** Without a grade the grant to write stays open in the log: nobody has seen it gone. */
+function revocation(
+  operation: string,
+  guest: string,
+  { layer, identity, storage }: AttachedImage,
+  { grade, verdict, problems }: FrozenImage,
+): AuditEvent {
+  const evidence = { problems, ...(verdict && { label: verdict.label, ...verdict.witnesses }) };
+  const about = { guest, image: layer.image.name, path: layer.path, identity };
+  if (grade !== undefined) {
+    const mechanism = storage.revocation;
+    return { event: "revoke", operation, ...about, left: "ro", mechanism, grade, evidence };
+  }
+  return {
+    event: "finding",
+    id: "not-revoked",
+    severity: "high",
+    guest,
+    text: `"${layer.path}" is frozen, and that it cannot be written was not seen`,
+    evidence: { ...about, ...evidence },
+    hint: "Stop the guest: its QEMU may still hold a descriptor that writes.",
+  };
 }
 
 /** The image as it is from now on: below the overlay, read-only. */
@@ -116,7 +135,7 @@ function belowOf({ layer }: AttachedImage, { images }: AttachedGuest): AttachedI
 function revokeWrite(
   image: AttachedImage,
   { context }: AttachedGuest,
-  { selinux, log }: Host,
+  { selinux }: Host,
   problems: Error[],
 ): AttachedImage {
   const { locked, ro, layer } = image;
@@ -125,14 +144,6 @@ function revokeWrite(
     label = labelImage(image, context.level ?? "s0", selinux);
   } catch (error) {
     problems.push(error as Error);
-    log.append({
-      event: "finding",
-      id: "not-revoked",
-      severity: "high",
-      text: `"${layer.path}" is frozen and could not be relabelled: ${(error as Error).message}`,
-      evidence: { label: formatContext(label) },
-      hint: "Stop the guest: its QEMU may still hold a descriptor that writes.",
-    }, { revocation: true });
   }
   try {
     // The old lock says that somebody writes; it would stand in the way of the new one.

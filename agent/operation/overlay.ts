@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { posix } from "node:path";
-import { fchown, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../../ffi/libc.ts";
+import { fchown, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, unlinkat } from "../../ffi/libc.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
@@ -43,4 +43,15 @@ export function createOverlay(
   using fd = new OwnedFd(selinux.creatingAs(labelFor(layer, level), create), layer.path);
   fchown(fd.number, credential.uid, credential.gid, layer.path);
   return inspectLayer(layer, folders, selinux);
+}
+
+/** Removes an overlay that holds no data; one that is not there is no error. */
+export function unlinkOverlay(path: string, { folders }: Host): string[] {
+  try {
+    using folder = openParent(folders, path);
+    unlinkat(folder.number, posix.basename(path));
+    return [`removed ${path}`];
+  } catch (error) {
+    return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];
+  }
 }

@@ -1,10 +1,8 @@
-import { posix } from "node:path";
-import { unlinkat } from "../../ffi/libc.ts";
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { Undo } from "../audit/event.ts";
 import { grantsOf } from "../grant/grant.ts";
 import type { Host } from "../host.ts";
-import { type Folder, openParent } from "../image/folder.ts";
+import type { Folder } from "../image/folder.ts";
 import { ImageError } from "../image/image_error.ts";
 import { headerOf, type Inspected } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
@@ -14,7 +12,7 @@ import { fileNode, formatNode, runAll } from "../qmp/graph.ts";
 import { runJob } from "../qmp/job.ts";
 import { passImage } from "../qmp/pass.ts";
 import { tellError } from "./tell_error.ts";
-import { createOverlay } from "./overlay.ts";
+import { createOverlay, unlinkOverlay } from "./overlay.ts";
 
 /** An overlay that QEMU has opened, and the image it will lie on. */
 export interface Prepared {
@@ -152,14 +150,4 @@ export async function letGo(
     error: tellError(error),
     evidence: did,
   }, { revocation: true });
-}
-
-function unlinkOverlay(path: string, { folders }: Host): string[] {
-  try {
-    using folder = openParent(folders, path);
-    unlinkat(folder.number, posix.basename(path));
-    return [`removed ${path}`];
-  } catch (error) {
-    return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];
-  }
 }

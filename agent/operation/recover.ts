@@ -4,6 +4,7 @@ import type { Host } from "../host.ts";
 import { cgroupOf, membersOf } from "../process/cgroup.ts";
 import { startTimeOf } from "../process/contexts.ts";
 import { detach } from "./detach.ts";
+import { settleSnapshot } from "./settle_snapshot.ts";
 import { undo } from "./undo.ts";
 
 /** What recovery may do. */
@@ -45,20 +46,23 @@ export async function recover(
         `svirt-agent guest recover ${guest} --stop`,
     );
   }
-  const steps = await detach(guest, host);
+  did.push("detached it", ...await detach(guest, host));
   for (const intent of openIntents(guest, host)) {
-    host.log.append({
-      event: "outcome",
-      operation: intent.id,
-      guest,
-      result: "undone",
-      evidence: steps,
-    }, { revocation: true });
+    const steps = intent.operation === "snapshot"
+      ? settleSnapshot(intent, host)
+      : endWith(intent, host);
     host.log.append({ event: "recover", operation: intent.id, guest, did: steps }, {
       revocation: true,
     });
+    did.push(...steps);
   }
-  return [...did, "detached it", ...steps];
+  return did;
+}
+
+/** A detach that a later one has finished. */
+function endWith({ id, guest, operation }: OpenIntent, { log }: Host): string[] {
+  log.append({ event: "outcome", operation: id, guest, result: "done" }, { revocation: true });
+  return [`finished its ${operation}`];
 }
 
 function openIntents(guest: string, { log }: Host): OpenIntent[] {

@@ -28,6 +28,7 @@ export async function frozen(run: Run, guest: GuestFile): Promise<Check[]> {
   const [image] = images;
   refuse(await run.io("root", "read -P 0x5a 8M 64k"), "what was written during the snapshot");
 
+  if (image.verdict === undefined) throw new Error(image.problems.join("; "));
   const heldAfter = descriptorsOf(pid).filter((fd) => fd.identity === identity);
   const common = {
     storage: guest.storage,
