@@ -58,7 +58,6 @@ async function main(args: string[]): Promise<number> {
     ...await runOverlapping(steps.filter(({ inLab }) => !inLab)),
     ...await runAlone(steps.filter(({ inLab }) => inLab)),
   ];
-  if (interrupt.signal.aborted) return STATUS_INTERRUPTED;
   return report(outcomes);
 }
 
@@ -100,7 +99,9 @@ async function runOverlapping(steps: readonly Step[]): Promise<Outcome[]> {
       while (outcomes[told] !== undefined) tell(outcomes[told++]!);
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  // All settle before the first error is thrown: no command is left running.
+  const ends = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
   return outcomes;
 }
 
@@ -116,8 +117,10 @@ async function runAlone(steps: readonly Step[]): Promise<Outcome[]> {
 
 async function runStep(step: Step, onProgress?: (line: string) => void): Promise<Outcome> {
   const start = performance.now();
+  interrupt.signal.throwIfAborted();
   const { command, limitSeconds } = step;
   const finished = await runCommand(command, limitSeconds, interrupt.signal, onProgress);
+  interrupt.signal.throwIfAborted();
   return judge(step, finished, (performance.now() - start) / 1000);
 }
 
@@ -141,7 +144,13 @@ function report(outcomes: readonly Outcome[]): number {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  process.stderr.write(`test: ${error.message}\nHint: npm test -- --help\n`);
-  process.exitCode = STATUS_USAGE;
+  if (interrupt.signal.aborted) {
+    process.stderr.write("test: interrupted\n");
+    process.exitCode = STATUS_INTERRUPTED;
+  } else if (error instanceof UsageError) {
+    process.stderr.write(`test: ${error.message}\nHint: npm test -- --help\n`);
+    process.exitCode = STATUS_USAGE;
+  } else {
+    throw error;
+  }
 }
