@@ -24,32 +24,34 @@ export function run(args: Arguments, terminal: Terminal): Promise<number> {
   return Promise.resolve(EXIT.asExpected);
 }
 
-/** One record for a person: when, what, whom, and the fields that tell it from others of its kind. */
+/** One record for a person: when, what, whom, and what tells it from others of its kind. */
 function line(record: AuditRecord & { guest?: string }): string {
   const { seq, time, event, guest = "-" } = record;
-  return `${seq}  ${time}  ${event.padEnd(11)}  ${guest}  ${DETAIL[event]?.(record) ?? ""}`
-    .trimEnd();
+  return `${seq}  ${time}  ${event.padEnd(11)}  ${guest}  ${detail(record)}`.trimEnd();
 }
 
-type Detail = (record: never) => string;
-
-const DETAIL: Readonly<Record<string, (record: AuditRecord) => string>> = Object.fromEntries(
-  Object.entries(
-    {
-      "agent-start": (it: { runtime: string; pid: number }) => `${it.runtime} pid ${it.pid}`,
-      boolean: (it: { name: string; from: boolean; to: boolean }) =>
-        `${it.name} ${it.from ? "on" : "off"} -> ${it.to ? "on" : "off"}`,
-      intent: (it: { operation: string; id: string }) => `${it.operation} ${it.id}`,
-      grant: (it: { image: string; mode: string; path: string; label: string | null }) =>
-        `${it.image} ${it.mode} ${it.path} ${it.label ?? ""}`,
-      revoke: (it: { image: string; path: string; grade: string }) =>
-        `${it.image} ${it.path} ${it.grade}`,
-      outcome: (it: { operation: string; result: string; error?: { message: string } }) =>
-        `${it.result} ${it.operation} ${it.error?.message ?? ""}`,
-      verify: (it: { asExpected: boolean }) => it.asExpected ? "as expected" : "NOT AS EXPECTED",
-      deny: (it: { key: string; count: number }) => `${it.key} x${it.count}`,
-      recover: (it: { did: string[] }) => it.did.join("; "),
-      finding: (it: { id: string; text: string }) => `${it.id}: ${it.text}`,
-    } satisfies Record<string, Detail>,
-  ),
-) as Readonly<Record<string, (record: AuditRecord) => string>>;
+function detail(record: AuditRecord): string {
+  const word = (value: boolean) => value ? "on" : "off";
+  switch (record.event) {
+    case "agent-start":
+      return `${record.runtime} pid ${record.pid}`;
+    case "boolean":
+      return `${record.name} ${word(record.from)} -> ${word(record.to)}`;
+    case "intent":
+      return `${record.operation} ${record.id}`;
+    case "grant":
+      return `${record.image} ${record.mode} ${record.path} ${record.label ?? ""}`;
+    case "revoke":
+      return `${record.image} ${record.path} ${record.grade}`;
+    case "outcome":
+      return `${record.result} ${record.operation} ${record.error?.message ?? ""}`;
+    case "verify":
+      return record.asExpected ? "as expected" : "NOT AS EXPECTED";
+    case "deny":
+      return `${record.key} x${record.count}`;
+    case "recover":
+      return record.did.join("; ");
+    case "finding":
+      return `${record.id}: ${record.text}`;
+  }
+}

@@ -116,14 +116,19 @@ export class MessageSocket implements Disposable {
     if (received.length === 0) return this.#fail(undefined);
     let rest = this.#buffer.slice(0, received.length);
     for (let end = rest.indexOf(this.#end); end >= 0; end = rest.indexOf(this.#end)) {
+      if (this.#exceeds(end)) return this.#fail(this.#over("sent", "message"));
       this.#listener.message(this.#complete(rest.subarray(0, end)));
       if (this.#closed) return;
       rest = rest.subarray(end + 1);
     }
     if (rest.length === 0) return;
+    if (this.#exceeds(rest.length)) return this.#fail(this.#over("sent", "message"));
     this.#partial.push(rest);
     this.#partialLength += rest.length;
-    if (this.#partialLength > this.#limits.message) this.#fail(this.#over("sent", "message"));
+  }
+
+  #exceeds(more: number): boolean {
+    return this.#partialLength + more > this.#limits.message;
   }
 
   #complete(tail: Uint8Array): Uint8Array {

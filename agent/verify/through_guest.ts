@@ -2,9 +2,11 @@ import type { Avc } from "../audit/avc.ts";
 import type { AttachedGuest } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
 import { layerName } from "../image/layer.ts";
+import { parseContext } from "../label/context.ts";
 import { descriptorsOf } from "../process/descriptor.ts";
 import { QmpError } from "../qmp/monitor.ts";
-import type { Decision } from "./verdict.ts";
+import type { Policy } from "../policy/live.ts";
+import { bySelinux, type Decision } from "./verdict.ts";
 
 /** One open that the guest's own QEMU was asked to make. */
 export interface Attempt {
@@ -62,7 +64,7 @@ const NODE = "svirt-agent-witness";
 
 async function tryOpen(
   { qemu: { monitor, process: { pid } }, images }: AttachedGuest,
-  { avcs }: Host,
+  { avcs, policy }: Host,
   image: string,
   by: Attempt["by"],
   path: string,
@@ -89,14 +91,14 @@ async function tryOpen(
     }
   };
   const { said, avc } = await watch(provoke, pid, expected === "denied" ? AVC_MS : 0, avcs);
-  const decision = decide(said, avc);
+  const decision = decide(said, avc, policy);
   return {
     image,
     by,
     path,
     decision,
     expected,
-    asExpected: decision.answer === expected && (expected === "allowed" || decision.by === "te"),
+    asExpected: decision.answer === expected && (expected === "allowed" || bySelinux(decision)),
     ...(said !== undefined && { said }),
     ...(avc !== undefined && { avc: { serial: avc.serial, denied: avc.denied } }),
   };
@@ -116,8 +118,12 @@ async function watch(
 }
 
 /** SELinux denied it only if the kernel says so; QEMU's "Permission denied" may be the file's mode. */
-function decide(said: string | undefined, avc: Avc | undefined): Decision {
+function decide(said: string | undefined, avc: Avc | undefined, policy: Policy): Decision {
   if (said === undefined) return { answer: "allowed", by: "te" };
-  if (avc !== undefined) return { answer: "denied", by: "te" };
-  return { answer: "denied", by: said.includes("Permission denied") ? "unknown" : "other" };
+  if (avc === undefined) {
+    return { answer: "denied", by: said.includes("Permission denied") ? "unknown" : "other" };
+  }
+  const [source, target] = [parseContext(avc.scontext), parseContext(avc.tcontext)];
+  const { by } = policy.access(source, target, avc.tclass).decide(avc.denied[0] ?? "open");
+  return { answer: "denied", by };
 }

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { describe, it } from "node:test";
+import type { Guest, Image } from "../../agent/guest.ts";
+import { grantImages } from "../../agent/grant/grant.ts";
+import type { Inspected } from "../../agent/image/inspect.ts";
+import { layersOf } from "../../agent/image/layer.ts";
+import { labelFor } from "../../agent/label/assign.ts";
+import { formatContext } from "../../agent/label/context.ts";
+import { detach } from "../../agent/operation/detach.ts";
+import { recover } from "../../agent/operation/recover.ts";
+import { OwnedFd } from "../../agent/owned_fd.ts";
+import { undo } from "../../agent/operation/undo.ts";
+import { cgroupOf } from "../../agent/process/cgroup.ts";
+import { AT_FDCWD, openat2 } from "../../ffi/libc.ts";
+import { FakeHost, UNTOUCHED } from "../fakes/host.ts";
+
+const CREDENTIAL = { uid: 64055, gid: 64055, groups: [] };
+const DEAD = { pid: 2 ** 22 - 1, startTime: 1 };
+const ext4 = {
+  fsType: "ext4",
+  keepsLabels: true,
+  openDeniedBy: "type",
+  revocation: "label",
+  grade: "enforced (label)",
+  findings: [],
+} as const;
+
+function guestOf(name: string, ...images: Partial<Image>[]): Guest {
+  return {
+    name,
+    file: `${name}.toml`,
+    qemu: { binary: "qemu", args: [], user: "qemu", accelerator: "kvm" },
+    images: images.map((image, i) => ({
+      name: `image${i}`,
+      path: "",
+      format: "raw",
+      access: "rw",
+      cache: "none",
+      device: "virtio-blk-pci",
+      backing: [],
+      ...image,
+    })),
+  };
+}
+
+/** inspectImages, but for the filesystem, which here may be any. */
+function inspected(guest: Guest, { selinux }: FakeHost): Inspected[] {
+  return layersOf(guest).map((layer) => {
+    using fd = new OwnedFd(openat2(AT_FDCWD, layer.path, { flags: 0, resolve: 0n }), layer.path);
+    const { uid, gid, mode } = fd.stat();
+    const label = selinux.readLabel(fd);
+    return { layer, identity: fd.identity, uid, gid, mode, label, storage: ext4 };
+  });
+}
+
+/** Grants and labels, as an attach does up to its third step. */
+function attachTo(guest: Guest, host: FakeHost): { operation: string; files: Inspected[] } {
+  const files = inspected(guest, host);
+  const { operation, level } = grantImages(guest, files, CREDENTIAL, cgroupOf(guest.name), host);
+  for (const { identity, layer } of files) {
+    host.selinux.labels.set(identity, labelFor(layer, level));
+  }
+  return { operation, files };
+}
+
+function done(operation: string, guest: string, host: FakeHost): void {
+  host.log.append({ event: "outcome", operation, guest, result: "done" });
+}
+
+describe("an attach that failed", () => {
+  it("leaves no label, no reserved level and no open intent behind", async () => {
+    using host = new FakeHost();
+    const path = host.file("web1.raw");
+    const { operation, files } = attachTo(guestOf("web1", { path }), host);
+    assert.match(host.label(files[0]!.identity), /svirt_fd_image_t:s0:c/);
+    await undo(operation, host, new Error("QEMU died"));
+    assert.equal(host.label(files[0]!.identity), formatContext(UNTOUCHED));
+    assert.equal(host.log.state.levels.size, 0);
+    assert.equal(host.log.state.intents.size, 0);
+    assert.equal(host.log.state.references.size, 0);
+  });
+
+  it("undoes nothing a second time", async () => {
+    using host = new FakeHost();
+    const { operation } = attachTo(guestOf("web1", { path: host.file("web1.raw") }), host);
+    await undo(operation, host, new Error("QEMU died"));
+    assert.deepEqual(await undo(operation, host), []);
+  });
+});
+
+describe("a base that two guests share", () => {
+  it("keeps its label until the last of them is detached, and then gets its own back", async () => {
+    using host = new FakeHost();
+    const base = { path: host.file("base.raw"), format: "raw", shared: true } as const;
+    const guests = ["web1", "web2"].map((name) =>
+      guestOf(name, { path: host.file(`${name}.qcow2`), format: "qcow2", backing: [base] })
+    );
+    const attached = guests.map((guest) => attachTo(guest, host));
+    attached.forEach(({ operation }, i) => done(operation, guests[i]!.name, host));
+    const { identity } = attached[0]!.files[1]!;
+    await detach("web1", host);
+    assert.equal(host.label(identity), "system_u:object_r:svirt_fd_ro_t:s0");
+    await detach("web2", host);
+    assert.equal(host.label(identity), formatContext(UNTOUCHED));
+  });
+
+  it("is not given back when the attach of one of them fails", async () => {
+    using host = new FakeHost();
+    const base = { path: host.file("base.raw"), format: "raw", shared: true } as const;
+    const [one, two] = ["web1", "web2"].map((name) =>
+      guestOf(name, { path: host.file(`${name}.qcow2`), format: "qcow2", backing: [base] })
+    ) as [Guest, Guest];
+    done(attachTo(one, host).operation, "web1", host);
+    const { operation, files } = attachTo(two, host);
+    await undo(operation, host, new Error("QEMU died"));
+    assert.equal(host.label(files[1]!.identity), "system_u:object_r:svirt_fd_ro_t:s0");
+    assert.equal(host.label(files[0]!.identity), formatContext(UNTOUCHED));
+  });
+});
+
+describe("a grant is refused", () => {
+  it("by name, for an image that another guest has", () => {
+    using host = new FakeHost();
+    const path = host.file("web1.raw");
+    attachTo(guestOf("web1", { path }), host);
+    assert.throws(() => attachTo(guestOf("web2", { path }), host), /web1/);
+  });
+
+  it("for a guest that is attached already", () => {
+    using host = new FakeHost();
+    const guest = guestOf("web1", { path: host.file("web1.raw") });
+    done(attachTo(guest, host).operation, "web1", host);
+    assert.throws(() => attachTo(guest, host), /guest web1 is attached already/);
+  });
+
+  it("and records nothing", () => {
+    using host = new FakeHost();
+    const path = host.file("web1.raw");
+    attachTo(guestOf("web1", { path }), host);
+    const levels = host.log.state.levels.size;
+    assert.throws(() => attachTo(guestOf("web2", { path }), host));
+    assert.equal(host.log.state.levels.size, levels);
+  });
+});
+
+describe("guest recover", () => {
+  /** As a dead agent would have left it. */
+  function interrupt(operation: "snapshot" | "detach", plan: unknown, host: FakeHost): void {
+    host.log.append({
+      event: "intent",
+      operation,
+      id: `${operation}-1`,
+      guest: "web1",
+      agent: DEAD,
+      undo: [],
+      plan,
+    });
+  }
+
+  function running(host: FakeHost): Inspected[] {
+    const guest = guestOf("web1", { path: host.file("web1.raw", "x".repeat(512)) });
+    const { operation, files } = attachTo(guest, host);
+    done(operation, "web1", host);
+    return files;
+  }
+
+  it("does nothing where there is nothing to recover", async () => {
+    using host = new FakeHost();
+    assert.deepEqual(await recover("web1", host, { stop: false }), []);
+  });
+
+  it("detaches a guest whose QEMU is gone", async () => {
+    using host = new FakeHost();
+    const [image] = running(host);
+    await recover("web1", host, { stop: false });
+    assert.equal(host.label(image!.identity), formatContext(UNTOUCHED));
+    assert.equal(host.log.state.levels.size, 0);
+  });
+
+  it("leaves an operation alone whose agent lives", async () => {
+    using host = new FakeHost();
+    attachTo(guestOf("web1", { path: host.file("web1.raw") }), host);
+    await assert.rejects(recover("web1", host, { stop: false }), /under way in process/);
+  });
+
+  it("finishes a detach that was cut short", async () => {
+    using host = new FakeHost();
+    const [image] = running(host);
+    interrupt("detach", {}, host);
+    await recover("web1", host, { stop: false });
+    assert.equal(host.label(image!.identity), formatContext(UNTOUCHED));
+    assert.equal(host.log.state.intents.size, 0);
+  });
+
+  it("counts a snapshot as taken when every overlay has its header", async () => {
+    using host = new FakeHost();
+    const [image] = running(host);
+    const overlay = host.file("overlay.qcow2", qcow2Over(image!.layer.path));
+    interrupt("snapshot", [{ freeze: image!.layer.path, overlay }], host);
+    await recover("web1", host, { stop: false });
+    assert.ok(existsSync(overlay));
+    assert.equal(host.log.state.overlays.get(image!.layer.path), overlay);
+    const again = guestOf("web1", { path: image!.layer.path });
+    assert.throws(() => attachTo(again, host), /was frozen by a snapshot/);
+  });
+
+  it("removes overlays of a snapshot that had not got as far", async () => {
+    using host = new FakeHost();
+    const [image] = running(host);
+    const overlay = host.file("overlay.qcow2");
+    interrupt("snapshot", [{ freeze: image!.layer.path, overlay }], host);
+    await recover("web1", host, { stop: false });
+    assert.ok(!existsSync(overlay));
+    assert.equal(host.log.state.overlays.size, 0);
+    assert.equal(host.log.state.intents.size, 0);
+  });
+});
+
+/** The first cluster of a qcow2 version 2 file with a raw backing file. */
+function qcow2Over(backing: string): Uint8Array {
+  const bytes = new Uint8Array(65536);
+  const view = new DataView(bytes.buffer);
+  const name = new TextEncoder().encode(backing);
+  view.setUint32(0, 0x514649fb); // QFI\xfb
+  view.setUint32(4, 2);
+  view.setBigUint64(8, 4096n); // backing_file_offset
+  view.setUint32(16, name.length);
+  view.setUint32(20, 16); // cluster_bits
+  view.setBigUint64(24, 512n); // size
+  bytes.set(name, 4096);
+  return bytes;
+}
