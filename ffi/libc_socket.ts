@@ -174,6 +174,9 @@ export interface Received {
   readonly dropped: boolean;
 }
 
+/** CMSG_LEN of one descriptor. With the padding of CMSG_SPACE the kernel would find room for two. */
+const CMSG_LEN_ONE = 20;
+
 /** recvmsg(2) into `buffer`; `undefined` when nothing waits. */
 export function recvmsg(fd: number, buffer: Uint8Array): Received | undefined {
   const control = new Uint8Array(24);
@@ -183,7 +186,7 @@ export function recvmsg(fd: number, buffer: Uint8Array): Received | undefined {
     msg_iov: [{ iov_base: buffer, iov_len: buffer.length }],
     msg_iovlen: 1,
     msg_control: control,
-    msg_controllen: control.length,
+    msg_controllen: CMSG_LEN_ONE,
     msg_flags: 0,
   };
   const n = libc().recvmsg(fd, message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
