@@ -28,6 +28,7 @@ export class Reactor {
   readonly #watched = new Map<number, { fd: number; ready: Ready }>();
   #next = WAKE + 1;
   #running = false;
+  #loop: Promise<void> = Promise.resolve();
 
   constructor() {
     control(this.#epoll, "add", this.#wake, 1, WAKE);
@@ -44,7 +45,7 @@ export class Reactor {
     const id = this.#next++;
     control(this.#epoll, "add", fd, events, id);
     this.#watched.set(id, { fd, ready });
-    if (!this.#running) this.#run();
+    if (!this.#running) this.#loop = this.#run();
     return {
       change: (events) => control(this.#epoll, "modify", fd, events, id),
       [Symbol.dispose]: () => {
@@ -54,6 +55,14 @@ export class Reactor {
         if (this.#watched.size === 0) signal(this.#wake);
       },
     };
+  }
+
+  /**
+   * When nothing is watched and no wait is parked any more. A runtime that is torn down before, as
+   * `deno test` does behind the last test, runs the parked thread's callback in freed memory.
+   */
+  get atRest(): Promise<void> {
+    return this.#loop;
   }
 
   async #run(): Promise<void> {
