@@ -1,3 +1,4 @@
+import { Deno } from "#deno";
 import { onStep } from "../io/step.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -24,8 +25,8 @@ export class Interrupt implements Disposable {
   constructor() {
     const { promise, resolve } = Promise.withResolvers<string>();
     this.signal = promise;
-    const onSignal = (name: string) => resolve(this.#first ??= name);
-    for (const name of SIGNALS) process.on(name, onSignal);
+    const listeners = SIGNALS.map((name) => ({ name, heard: () => resolve(this.#first ??= name) }));
+    for (const { name, heard } of listeners) Deno.addSignalListener(name, heard);
     const stopSteps = onStep((operation) => {
       // What takes something away from a guest is never cut short.
       if (operation === "attach" && this.#first !== undefined) {
@@ -34,7 +35,7 @@ export class Interrupt implements Disposable {
     });
     this.#stopListening = () => {
       stopSteps();
-      for (const name of SIGNALS) process.off(name, onSignal);
+      for (const { name, heard } of listeners) Deno.removeSignalListener(name, heard);
     };
   }
 
