@@ -3,29 +3,29 @@ import { describe, it } from "node:test";
 import { Interrupt, InterruptedError } from "../../agent/command/interrupt.ts";
 import { reach } from "../../agent/io/step.ts";
 
-/** Ctrl-C, as the terminal sends it; without somebody who listens it would end the tests. */
-async function pressCtrlC(interrupt: Interrupt): Promise<string> {
-  process.kill(process.pid, "SIGINT");
+/** SIGHUP stands for all of them: deno test hears SIGINT itself. Unheard, it ends the tests. */
+async function hangUp(interrupt: Interrupt): Promise<string> {
+  process.kill(process.pid, "SIGHUP");
   return await interrupt.signal;
 }
 
-describe("Ctrl-C", () => {
+describe("a signal that ends a program", () => {
   it("makes an attach fail at its next step, so that it is undone", async () => {
     using interrupt = new Interrupt();
-    assert.equal(await pressCtrlC(interrupt), "SIGINT");
+    assert.equal(await hangUp(interrupt), "SIGHUP");
     assert.throws(() => reach("attach", "label"), InterruptedError);
   });
 
   it("never cuts short what takes something away from a guest", async () => {
     using interrupt = new Interrupt();
-    await pressCtrlC(interrupt);
+    await hangUp(interrupt);
     for (const operation of ["snapshot", "detach"]) reach(operation, "relabel");
   });
 
   it("means nothing to what comes after it was dealt with", async () => {
     {
       using interrupt = new Interrupt();
-      await pressCtrlC(interrupt);
+      await hangUp(interrupt);
     }
     reach("attach", "grant");
   });
