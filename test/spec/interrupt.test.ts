@@ -5,8 +5,14 @@ import { reach } from "../../agent/io/step.ts";
 
 /** SIGHUP stands for all of them: deno test hears SIGINT itself. Unheard, it ends the tests. */
 async function hangUp(interrupt: Interrupt): Promise<string> {
-  process.kill(process.pid, "SIGHUP");
-  return await interrupt.signal;
+  // Waiting for a signal keeps no runtime alive.
+  const alive = setTimeout(() => {}, 10_000);
+  try {
+    process.kill(process.pid, "SIGHUP");
+    return await interrupt.signal;
+  } finally {
+    clearTimeout(alive);
+  }
 }
 
 describe("a signal that ends a program", () => {
