@@ -1,5 +1,5 @@
 import { connectUnix } from "../../ffi/libc_socket.ts";
-import { parseObject } from "../io/json.ts";
+import { harmless, parseObject } from "../io/json.ts";
 import { MessageSocket } from "../io/message_socket.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 
@@ -9,10 +9,11 @@ export class QmpError extends Error {
   readonly command: string;
   /** `GenericError` for nearly everything: text is all there is to tell them apart. */
   readonly class: string;
+  /** As QEMU said it: not for a terminal. */
   readonly desc: string;
 
   constructor(command: string, errorClass: string, desc: string) {
-    super(`${command}: ${desc}`);
+    super(`${command}: ${harmless(desc)}`);
     this.command = command;
     this.class = errorClass;
     this.desc = desc;
@@ -129,6 +130,13 @@ export class Monitor implements Disposable {
       throw this.#failure ?? new MonitorError(`${this.path}: ${PENDING} commands without a reply`);
     }
     const id = ++this.#id;
+    let text: string;
+    try {
+      text = JSON.stringify({ execute: command, ...(args && { arguments: args }), id });
+    } catch (error) {
+      passed?.[Symbol.dispose]();
+      throw error;
+    }
     const reply = new Promise<unknown>((resolve, reject) => {
       const late = () => {
         this.#pending.delete(id);
@@ -136,7 +144,6 @@ export class Monitor implements Disposable {
       };
       this.#pending.set(id, { command, resolve, reject, timer: setTimeout(late, timeoutMs) });
     });
-    const text = JSON.stringify({ execute: command, ...(args && { arguments: args }), id });
     // A failed send ends the connection, and that rejects the reply.
     this.#socket.send(new TextEncoder().encode(text), passed).catch(() => {});
     return await reply;
@@ -189,8 +196,8 @@ export class Monitor implements Disposable {
 
   #greet(greeting: unknown): void {
     const { version } = (greeting ?? {}) as { version?: { qemu?: Partial<QemuVersion> } };
-    const { major = 0, minor = 0, micro = 0 } = version?.qemu ?? {};
-    this.version = { major: Number(major), minor: Number(minor), micro: Number(micro) };
+    const { major, minor, micro } = version?.qemu ?? {};
+    this.version = { major: part(major), minor: part(minor), micro: part(micro) };
     this.#greeted?.resolve();
   }
 
@@ -214,7 +221,8 @@ export class Monitor implements Disposable {
   }
 
   #closed(error: Error | undefined): void {
-    this.#failure ??= error instanceof MonitorError
+    if (this.#failure !== undefined) return;
+    this.#failure = error instanceof MonitorError
       ? error
       : new MonitorError(`${this.path}: ${error?.message ?? "QEMU closed the monitor"}`);
     this.#greeted?.reject(this.#failure);
@@ -229,4 +237,9 @@ export class Monitor implements Disposable {
   [Symbol.dispose](): void {
     this.#socket[Symbol.dispose]();
   }
+}
+
+/** A part of a version: 0, which makes it the oldest and most careful one, for what is no number. */
+function part(value: unknown): number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? value as number : 0;
 }
