@@ -61,12 +61,7 @@ export {
 // --- verdicts
 export type { Grade } from "./label/mount.ts";
 export { type GuestVerdict, type ImageVerdict, VerdictError, verifyGuest } from "./verify/guest.ts";
-export {
-  type Answer,
-  type DecidedBy,
-  type Decision,
-  type Verdict,
-} from "./verify/verdict.ts";
+export { type Answer, type DecidedBy, type Decision, type Verdict } from "./verify/verdict.ts";
 
 // --- the audit log
 export { AuditError, type AuditErrorCode } from "./audit/audit_error.ts";
