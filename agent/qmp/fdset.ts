@@ -1,3 +1,4 @@
+import { harmless } from "../io/json.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 import { type Monitor, MonitorError, QmpError } from "./monitor.ts";
 
@@ -40,11 +41,13 @@ export async function addFd(
   try {
     const args = { "fdset-id": fdset, opaque };
     const answer = await monitor.execute("add-fd", args, { passed: fd.duplicate() });
-    const info = answer as { "fdset-id"?: unknown; fd?: unknown };
-    if (info["fdset-id"] !== fdset || typeof info.fd !== "number") {
-      throw new MonitorError(`${monitor.path}: add-fd answered ${JSON.stringify(answer)}`);
+    const info = answer as { "fdset-id"?: unknown; fd?: unknown } | null;
+    const number = info?.fd as number;
+    if (info?.["fdset-id"] !== fdset || !Number.isSafeInteger(number) || number < 0) {
+      const said = harmless(String(JSON.stringify(answer)).slice(0, 200));
+      throw new MonitorError(`${monitor.path}: add-fd answered ${said}`);
     }
-    return { fdset, number: info.fd };
+    return { fdset, number };
   } catch (error) {
     if (error instanceof QmpError && error.desc.includes("SCM_RIGHTS")) {
       throw new DroppedError(fd.path, "See: ausearch -m AVC -ts recent");
