@@ -1,4 +1,3 @@
-import { Deno } from "#deno";
 import { onStep } from "../io/step.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -26,7 +25,7 @@ export class Interrupt implements Disposable {
     const { promise, resolve } = Promise.withResolvers<string>();
     this.signal = promise;
     const listeners = SIGNALS.map((name) => ({ name, heard: () => resolve(this.#first ??= name) }));
-    for (const { name, heard } of listeners) Deno.addSignalListener(name, heard);
+    for (const { name, heard } of listeners) process.on(name, heard);
     const stopSteps = onStep((operation) => {
       // What takes something away from a guest is never cut short.
       if (operation === "attach" && this.#first !== undefined) {
@@ -35,7 +34,7 @@ export class Interrupt implements Disposable {
     });
     this.#stopListening = () => {
       stopSteps();
-      for (const { name, heard } of listeners) Deno.removeSignalListener(name, heard);
+      for (const { name, heard } of listeners) process.off(name, heard);
     };
   }
 

@@ -1,6 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Deno } from "#deno";
 import { AuditLog } from "../../agent/audit/log.ts";
 import type { Host } from "../../agent/host.ts";
 import { Folder } from "../../agent/image/folder.ts";
@@ -49,7 +48,7 @@ export class FakeSelinux implements Selinux {
 
 /** A host in a temporary folder: real files and a real log, and a kernel in memory. */
 export class FakeHost implements Host, Disposable {
-  readonly folder: string = mkdtempSync(join(tmpdir(), "svirt-agent-"));
+  readonly folder: string = Deno.makeTempDirSync({ prefix: "svirt-agent-" });
   readonly folders: readonly Folder[];
   readonly log: AuditLog;
   readonly selinux: FakeSelinux = new FakeSelinux();
@@ -85,7 +84,8 @@ export class FakeHost implements Host, Disposable {
   /** Makes a file; answers its path. */
   file(name: string, content: string | Uint8Array = ""): string {
     const path = join(this.folder, name);
-    writeFileSync(path, content);
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    Deno.writeFileSync(path, bytes);
     return path;
   }
 
@@ -97,6 +97,6 @@ export class FakeHost implements Host, Disposable {
   [Symbol.dispose](): void {
     this.log[Symbol.dispose]();
     for (const folder of this.folders) folder[Symbol.dispose]();
-    rmSync(this.folder, { recursive: true });
+    Deno.removeSync(this.folder, { recursive: true });
   }
 }
