@@ -1,7 +1,7 @@
 import { couldLock, setLock } from "../../ffi/libc.ts";
 import { SystemError } from "../../ffi/errno.ts";
 import type { Access, OwnedFd } from "../owned_fd.ts";
-import { ImageError } from "./image_error.ts";
+import { ImageError, shellWord } from "./image_error.ts";
 
 /**
  * The bytes that QEMU's programs lock to tell each other what they do to an image; block/file-posix.c
@@ -54,6 +54,6 @@ export function unlockImage(fd: OwnedFd): void {
 function inUse(path: string, access: Access): ImageError {
   const what = access === "rw" ? "uses it" : "writes it";
   return new ImageError("in-use", path, `is in use: another program ${what}`, {
-    hint: `Find it: grep ":$(stat -c %i ${path}) " /proc/locks`,
+    hint: `Find it: grep ":$(stat -c %i ${shellWord(path)}) " /proc/locks`,
   });
 }
