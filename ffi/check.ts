@@ -31,6 +31,7 @@ const INTEGERS: Readonly<Record<string, readonly [min: bigint, max: bigint]>> = 
  * @returns A function that throws `TypeError` or `RangeError` instead of calling C with an argument
  * that C would misread.
  */
+// deno-lint-ignore no-explicit-any -- each library's interface says what its functions take and return
 export function bind(library: LibraryHandle, prototype: string): (...args: any[]) => any {
   const call = library.func(prototype);
   const { name, checks, variadic } = read(prototype);

@@ -138,7 +138,7 @@ function revokeWrite(
   { selinux }: Host,
   problems: Error[],
 ): AttachedImage {
-  const { locked, ro, layer } = image;
+  const { locked, ro } = image;
   let label = image.label;
   try {
     label = labelImage(image, context.level ?? "s0", selinux);

@@ -49,7 +49,7 @@ export const STEPS: readonly Step[] = [
     command: [
       "node", "test/lab/main.ts", "run", "--release", "13", "--out", LIVE_OUT,
       "--time-limit", String(LIVE_SECONDS), "--",
-      "node", "--test", "--test-concurrency=1", "--test-reporter=spec", "test/live/**/*.test.ts",
+      "node", "--test", "--test-concurrency=1", "--test-reporter=spec", "dist/test/live/**/*.test.js",
     ],
     // The first run builds the image.
     limitSeconds: LIVE_SECONDS + 1500,
