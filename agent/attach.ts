@@ -23,6 +23,8 @@ import { type Qemu, startQemu } from "./process/start.ts";
 import { credentialOf } from "./process/user.ts";
 import { imageGraph, runAll } from "./qmp/graph.ts";
 import { passImage } from "./qmp/pass.ts";
+import type { Access } from "./owned_fd.ts";
+import { missingToReceive } from "./verify/missing.ts";
 import { requireExpected, verifyGuest } from "./verify/guest.ts";
 
 /** What an attach goes through; a crash after any of them is undone by `guest recover`. */
@@ -60,7 +62,8 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     step("start");
     const images: AttachedImage[] = [];
     for (const [i, image] of opened.entries()) {
-      const passed = await passImage(qemu, image);
+      const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);
+      const passed = await passImage(qemu, image, lacks);
       const kept = { ro: image.ro.duplicate(), locked: image.locked.duplicate() };
       images.push({ ...found[i]!, label: labels[i]!, passed, ...kept });
     }

@@ -6,6 +6,7 @@ import { inspectImages } from "../image/inspect.ts";
 import { onStep } from "../io/step.ts";
 import { formatContext } from "../label/context.ts";
 import { requireEnforcing } from "../label/ready.ts";
+import { closeStorage } from "../operation/close_storage.ts";
 import { detach } from "../operation/detach.ts";
 import { recover } from "../operation/recover.ts";
 import { watchBooleans } from "../service/boolean_watch.ts";
@@ -41,6 +42,12 @@ export async function run(
   try {
     for (const did of await recover(guest.name, host, { stop: false })) {
       terminal.err(`${guest.name}: recovered: ${did}`);
+    }
+    if (args.options["yes"] === true || host.settings.boolean === "off") {
+      const storage = inspectImages(guest, host.folders, host.selinux).map((it) => it.storage);
+      for (const name of closeStorage(storage, host)) {
+        terminal.err(`${guest.name}: ${name} is off; see: svirt-agent boolean plan ${name} on`);
+      }
     }
     using attached = await attach(guest, host);
     return await guard(attached, host, terminal, interrupt, offer);

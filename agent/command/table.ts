@@ -15,7 +15,11 @@ export const COMMANDS: readonly Command[] = [
     name: "run",
     operands: "GUEST.toml",
     summary: "start one guest in the foreground, guard it, stop with it",
-    options: { config, yes, "dry-run": dryRun },
+    options: {
+      config,
+      yes: { ...yes, help: "switch off a boolean that lets guests open its images" },
+      "dry-run": dryRun,
+    },
     load: () => import("./run.ts"),
   },
   {

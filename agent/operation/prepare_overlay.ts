@@ -8,6 +8,8 @@ import { headerOf, type Inspected } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
 import { openImage } from "../image/open.ts";
 import { labelImage } from "../label/apply.ts";
+import type { Access } from "../owned_fd.ts";
+import { missingToReceive } from "../verify/missing.ts";
 import { fileNode, formatNode, runAll } from "../qmp/graph.ts";
 import { runJob } from "../qmp/job.ts";
 import { passImage } from "../qmp/pass.ts";
@@ -40,7 +42,8 @@ export async function prepareOverlay(
   recordOverlay(operation, guest.name, level, old, found, host);
   using opened = openImage(found, credential, host.folders);
   const label = labelImage(opened, level, host.selinux);
-  const passed = await passImage(qemu, opened);
+  const lacks = (access: Access) => missingToReceive(context, label, access, host);
+  const passed = await passImage(qemu, opened, lacks);
   const kept = { ro: opened.ro.duplicate(), locked: opened.locked.duplicate() };
   try {
     await writeHeader(attached, old, found, host.folders);

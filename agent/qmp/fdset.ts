@@ -15,10 +15,14 @@ export class DroppedError extends Error {
   readonly path: string;
   readonly hint: string;
 
-  constructor(path: string, hint: string) {
-    super(`"${path}": the kernel dropped the descriptor on its way to the guest`);
+  /** @param missing What the policy does not allow, where it was asked. */
+  constructor(path: string, missing: readonly string[] = []) {
+    const why = missing.length > 0 ? `: the policy lacks ${missing.join(" and ")}` : "";
+    super(`"${path}": the kernel dropped the descriptor on its way to the guest${why}`);
     this.path = path;
-    this.hint = hint;
+    this.hint =
+      "The kernel's record: ausearch -m AVC -ts recent. The module of this project grants " +
+      "it; see policies/README.md";
   }
 }
 
@@ -50,7 +54,7 @@ export async function addFd(
     return { fdset, number };
   } catch (error) {
     if (error instanceof QmpError && error.desc.includes("SCM_RIGHTS")) {
-      throw new DroppedError(fd.path, "See: ausearch -m AVC -ts recent");
+      throw new DroppedError(fd.path);
     }
     throw error;
   }

@@ -3,7 +3,7 @@ import { type Layer, layerName } from "../image/layer.ts";
 import { descriptorsOf } from "../process/descriptor.ts";
 import type { Access, OwnedFd } from "../owned_fd.ts";
 import type { Qemu } from "../process/start.ts";
-import { addFd, type PassedFd } from "./fdset.ts";
+import { addFd, DroppedError, type PassedFd } from "./fdset.ts";
 import { MonitorError } from "./monitor.ts";
 
 /** The descriptors of one file that are in QEMU's fdset. */
@@ -20,13 +20,25 @@ export function opaqueText(access: Access, layer: Layer): string {
 /**
  * Passes a file's descriptors into its fdset, one a message, and makes sure that this QEMU has them.
  *
- * @throws `DroppedError` when SELinux denied QEMU one of them; `MonitorError` when the process
+ * @param missing Asked, when a descriptor was dropped, what the policy would have to allow.
+ * @throws {@linkcode DroppedError} when SELinux denied QEMU one of them; `MonitorError` when the process
  * behind the pidfd does not hold the file: then somebody else answers on this monitor.
  */
-export async function passImage(qemu: Qemu, image: OpenImage): Promise<Passed> {
-  const ro = await pass(qemu, image, image.ro, "ro");
-  const rw = image.rw === undefined ? undefined : await pass(qemu, image, image.rw, "rw");
-  return { ro, rw };
+export async function passImage(
+  qemu: Qemu,
+  image: OpenImage,
+  missing: (access: Access) => readonly string[],
+): Promise<Passed> {
+  const passOne = async (fd: OwnedFd, access: Access) => {
+    try {
+      return await pass(qemu, image, fd, access);
+    } catch (error) {
+      if (!(error instanceof DroppedError)) throw error;
+      throw new DroppedError(error.path, missing(access));
+    }
+  };
+  const ro = await passOne(image.ro, "ro");
+  return { ro, rw: image.rw === undefined ? undefined : await passOne(image.rw, "rw") };
 }
 
 async function pass(

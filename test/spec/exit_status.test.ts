@@ -24,7 +24,7 @@ describe("exitStatusOf", () => {
     ["usage",   new SystemError("openat2", ELOOP, { path: "/a" })],
     ["usage",   new SystemError("openat2", EXDEV, { path: "/a" })],
     ["finding", new RefusedError("a", "b")],
-    ["finding", new DroppedError("/a", "b")],
+    ["finding", new DroppedError("/a")],
     ["finding", new CategoriesExhausted({ low: 0, high: 1 }, 1)],
     ["unknown", new NoSelinuxError("a", "b")],
     ["unknown", new MonitorError("a")],
