@@ -6,7 +6,7 @@
  * @module
  */
 
-import { type AttachedGuest, attachedGuest, type AttachedImage } from "./attached_guest.ts";
+import { type AttachedGuest, attachedGuest, type AttachedImage, letGo } from "./attached_guest.ts";
 import { grantImages } from "./grant/grant.ts";
 import type { Guest } from "./guest.ts";
 import type { Host } from "./host.ts";
@@ -50,6 +50,7 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
 
   const { operation, level } = grantImages(guest, found, credential, place.cgroup, host);
   const opened: OpenImage[] = [];
+  const images: AttachedImage[] = [];
   let qemu: Qemu | undefined;
   try {
     step("grant");
@@ -60,7 +61,6 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     const context = guestContext(guest.qemu.accelerator, level, host.selinux);
     qemu = await startQemu(guest, credential, context, place, host.selinux);
     step("start");
-    const images: AttachedImage[] = [];
     for (const [i, image] of opened.entries()) {
       const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);
       const passed = await passImage(qemu, image, lacks);
@@ -78,7 +78,10 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     return attached;
   } catch (error) {
     qemu?.[Symbol.dispose]();
-    await undo(operation, host, error as Error);
+    for (const image of images) letGo(image);
+    await undo(operation, host, error as Error).catch((failure) => {
+      (error as Error).cause = failure;
+    });
     throw error;
   } finally {
     // QEMU has its own duplicates; the agent keeps only those that carry the locks.

@@ -32,16 +32,19 @@ export interface AttachedGuest extends Disposable {
   readonly images: AttachedImage[];
 }
 
+/** Closes the agent's descriptors of a file; the guest has its own. */
+export function letGo({ ro, locked }: AttachedImage): void {
+  ro[Symbol.dispose]();
+  locked[Symbol.dispose]();
+}
+
 /** Owns the monitor, the pidfd and the locks; disposing of it leaves QEMU running. */
 export function attachedGuest(parts: Omit<AttachedGuest, typeof Symbol.dispose>): AttachedGuest {
   return {
     ...parts,
     [Symbol.dispose]() {
       parts.qemu[Symbol.dispose]();
-      for (const { ro, locked } of parts.images) {
-        ro[Symbol.dispose]();
-        locked[Symbol.dispose]();
-      }
+      for (const image of parts.images) letGo(image);
     },
   };
 }

@@ -26,6 +26,10 @@ async function main(argv: readonly string[]): Promise<number> {
 function explain(error: Error & { hint?: string }): void {
   terminal.err(`svirt-agent: ${error.message}`);
   if (error.hint !== undefined) terminal.err(`  hint: ${error.hint}`);
+  if (error.cause instanceof Error) {
+    terminal.err(`svirt-agent: and undoing it failed: ${error.cause.message}`);
+    terminal.err("  hint: Once that is mended: svirt-agent guest recover GUEST");
+  }
   if (process.env["SVIRT_AGENT_DEBUG"] !== undefined) terminal.err(String(error.stack));
 }
 

@@ -94,9 +94,10 @@ export class AvcStream implements Disposable {
       try {
         received = recvmsg(this.#fd.number, this.#buffer);
       } catch (error) {
-        if ((error as SystemError).code !== "ENOBUFS") throw error;
         this.lost++;
-        continue;
+        if ((error as SystemError).code === "ENOBUFS") continue;
+        // Nothing can be thrown at the reactor; without the stream verdicts become unknown.
+        return this.#watch[Symbol.dispose]();
       }
       if (received === undefined) return;
       this.#messages(this.#buffer.subarray(0, received.length));

@@ -14,7 +14,11 @@ export function run(args: Arguments, terminal: Terminal): Promise<number> {
     for (const { bytes, complete } of lines(read, MAX_LINE)) {
       if (!complete) continue;
       const text = new TextDecoder().decode(bytes);
-      const record = JSON.parse(text) as AuditRecord & { guest?: string };
+      const record = parse(text);
+      if (record === undefined) {
+        terminal.err("svirt-agent: a line is no record; see: svirt-agent audit verify");
+        continue;
+      }
       if (guest !== undefined && record.guest !== guest) continue;
       terminal.out(json === true ? text : line(record));
     }
@@ -22,6 +26,14 @@ export function run(args: Arguments, terminal: Terminal): Promise<number> {
     closeSync(fd);
   }
   return Promise.resolve(EXIT.asExpected);
+}
+
+function parse(text: string): (AuditRecord & { guest?: string }) | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** One record for a person: when, what, whom, and what tells it from others of its kind. */

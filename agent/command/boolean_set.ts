@@ -22,8 +22,14 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const persist = args.options["persist"] === true;
   const by = `uid ${process.getuid?.() ?? "?"} pid ${process.pid}`;
   host.log.append({ event: "boolean", name, from, to, persist, by, reason: "boolean set" });
-  if (persist) persistBoolean(name, to);
-  else booleans.write(name, to);
+  try {
+    if (persist) persistBoolean(name, to);
+    else booleans.write(name, to);
+  } catch (error) {
+    const reason = `could not be switched: ${(error as Error).message}`;
+    host.log.append({ event: "boolean", name, from: to, to: from, persist, by, reason });
+    throw error;
+  }
   const now = booleans.read(name);
   terminal.out(`${name} is ${now?.active === true ? "on" : "off"}`);
   return now?.active === to ? EXIT.asExpected : EXIT.unknown;
@@ -31,7 +37,15 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
 
 /** setsebool(8) rewrites and reloads the policy: an administrator's right, not the agent's domain's. */
 function persistBoolean(name: string, to: boolean): void {
-  execFileSync("setsebool", ["-P", name, to ? "on" : "off"], { stdio: "inherit" });
+  const args = ["-P", name, to ? "on" : "off"];
+  try {
+    execFileSync("setsebool", args, { stdio: "inherit" });
+  } catch (error) {
+    throw new RefusedError(
+      `setsebool ${args.join(" ")}: ${(error as Error).message}`,
+      "The agent's domain loads no policy. As an administrator: setsebool " + args.join(" "),
+    );
+  }
 }
 
 async function agreed(question: string): Promise<boolean> {

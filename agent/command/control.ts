@@ -1,9 +1,19 @@
 import { readAgent } from "../config/agent_file.ts";
-import { RefusedError } from "../grant/refused_error.ts";
 import { placeOf } from "../process/place.ts";
 import { GUEST_INTERFACE } from "../service/guest_interface.ts";
 import { call, type Parameters, VarlinkError } from "../service/varlink.ts";
 import type { Arguments } from "./command.ts";
+
+/** Nobody guards the guest, so nobody can be asked about it. */
+class NoGuardError extends Error {
+  override readonly name = "NoGuardError";
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
 
 /** The error that the guarding agent reported, under its own name, so that the exit status is its. */
 class RemoteError extends Error {
@@ -21,7 +31,7 @@ class RemoteError extends Error {
 /**
  * Asks the agent that guards a guest.
  *
- * @throws {@linkcode RefusedError} when none does.
+ * @throws {@linkcode NoGuardError} when none does.
  */
 export async function askGuard(
   { options }: Arguments,
@@ -35,7 +45,7 @@ export async function askGuard(
   } catch (error) {
     const { code } = error as { code?: string };
     if (code === "ENOENT" || code === "ECONNREFUSED") {
-      throw new RefusedError(
+      throw new NoGuardError(
         `no svirt-agent guards a guest "${guest}" (${control})`,
         "Start it: svirt-agent run GUEST.toml. Those of this host: svirt-agent guest list",
       );

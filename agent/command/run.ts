@@ -72,28 +72,48 @@ async function guard(
     wanted.resolve("stop");
     return stopped.promise;
   };
-  const control = serve(place.control, offer(attached, host, stop), [context.type]);
-  using _watch = watchBooleans(attached, host, (name) => {
-    terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);
-    if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(`${name} was switched on`);
-  });
+  const guarding: Disposable[] = [];
   let why = "failure";
   try {
+    guarding.push(serve(place.control, offer(attached, host, stop), [context.type]));
+    guarding.push(watchBooleans(attached, host, (name) => {
+      terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);
+      if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(`${name} was switched on`);
+    }));
     await qemu.monitor.execute("cont");
     terminal.err(
       `${guest.name}: runs as pid ${qemu.process.pid}, ${formatContext(context)}; Ctrl-C stops it`,
     );
     why = await Promise.race([qemu.process.ended.then((end) => `QEMU: ${end}`), wanted.promise]);
   } finally {
-    const quit = qemu.process.end === undefined ? () => qemu.monitor.execute("quit") : undefined;
-    for (const line of await detach(guest.name, host, quit)) terminal.err(`${guest.name}: ${line}`);
-    stopped.resolve();
-    // Whoever asked for it gets an answer before the socket is gone.
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    control[Symbol.dispose]();
+    try {
+      await end(attached, host, terminal, stopped);
+    } finally {
+      // Whoever asked for it gets an answer before the socket is gone.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      for (const it of guarding) it[Symbol.dispose]();
+    }
   }
   terminal.err(`${guest.name}: ended (${why})`);
   if (!why.startsWith("QEMU: ") || why === "QEMU: exit 0") return EXIT.asExpected;
   if (qemu.process.lastWords !== "") terminal.err(qemu.process.lastWords);
   return EXIT.unknown;
+}
+
+/** Takes everything away from the guest, and tells whoever asked for it. */
+async function end(
+  { guest, qemu }: AttachedGuest,
+  host: Host,
+  terminal: Terminal,
+  stopped: PromiseWithResolvers<void>,
+): Promise<void> {
+  const quit = qemu.process.end === undefined ? () => qemu.monitor.execute("quit") : undefined;
+  try {
+    for (const line of await detach(guest.name, host, quit)) terminal.err(`${guest.name}: ${line}`);
+    stopped.resolve();
+  } catch (error) {
+    stopped.promise.catch(() => {});
+    stopped.reject(error);
+    throw error;
+  }
 }

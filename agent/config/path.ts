@@ -7,10 +7,11 @@ export const absolutePath: Reader<string> = string((path) => {
   return undefined;
 });
 
-/** An absolute path of a file: nothing that a folder alone can be called. */
+/** An absolute path of a file, plain: nothing that a folder alone can be called. */
 export const filePath: Reader<string> = (value, place) => {
   const path = absolutePath(value, place);
-  if (!/(^|\/)\.?$/.test(path)) return path;
+  // Plain, because the log knows files by their paths as well.
+  if (!/(^|\/)\.?$/.test(path)) return plain(path);
   throw place.error(`${JSON.stringify(path)} names a folder, not a file`);
 };
 

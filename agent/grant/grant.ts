@@ -1,13 +1,14 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { existsSync } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AuditEvent, GrantEvent, Operation, Undo } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Guest } from "../guest.ts";
 import type { Host } from "../host.ts";
+import { openBeneath, requireSame } from "../image/folder.ts";
 import { type Inspected, labelText } from "../image/inspect.ts";
 import { needsOwner } from "../image/open.ts";
-import { labelFor } from "../label/assign.ts";
+import { isOurs, labelFor } from "../label/assign.ts";
 import { formatContext } from "../label/context.ts";
 import { levelsInUse } from "../label/in_use.ts";
 import { chooseLevel } from "../label/level.ts";
@@ -40,17 +41,19 @@ export function grantImages(
   cgroup: Cgroup,
   host: Host,
 ): Granted {
+  const used = levelsInUse(host.folders);
   return host.log.transact((state) => {
     requireFree(guest.name, state);
     requireAll(guest.name, found, state);
     requireTop(found, state);
+    const now = found.map((image) => lookAgain(image, host));
     const { categories } = host.settings;
-    const level = chooseLevel(levelsInUse(state, host.folders), categories, randomInt);
+    const level = chooseLevel([...used, ...state.levels.values()], categories, randomInt);
     const operation = randomUUID();
     const undo: Undo[] = [
       { kind: "level", level },
       { kind: "cgroup", path: cgroup.path },
-      ...found.flatMap((image) => undoOf(image, credential, state)),
+      ...now.flatMap((image) => undoOf(image, credential, state)),
     ];
     const intent: AuditEvent = {
       event: "intent",
@@ -115,10 +118,27 @@ function requireTop(found: readonly Inspected[], { overlays }: State): void {
   }
 }
 
+/**
+ * Label and owner under the log's lock: another guest that had the file when it was inspected may
+ * have given it back since.
+ */
+function lookAgain(image: Inspected, { folders, selinux }: Host): Inspected {
+  using fd = openBeneath(folders, image.layer.path, constants.O_RDONLY);
+  requireSame(fd, image.identity, image.layer.path);
+  const { uid, gid, mode } = fd.stat();
+  return { ...image, uid, gid, mode, label: selinux.readLabel(fd) };
+}
+
 /** What puts this file back as it was, before the first of our guests had it. */
 function undoOf(image: Inspected, credential: Credential, state: State): Undo[] {
   const { layer: { path }, identity, uid, gid, mode, storage } = image;
   const original = state.references.get(identity)?.original;
+  if (original?.label === undefined && image.label !== undefined && isOurs(image.label)) {
+    throw new RefusedError(
+      `"${path}" has the label ${labelText(image)}, and the log does not know which it had before`,
+      `Give it its own label first: restorecon -F ${path}`,
+    );
+  }
   const label = original?.label ?? labelText(image);
   return [
     ...storage.keepsLabels && label !== null

@@ -139,6 +139,10 @@ const OPEN_HINTS: Readonly<Record<string, (path: string) => string>> = {
   ELOOP: (path) =>
     `It, or a folder above it, is a symbolic link; give the real path: realpath ${shellWord(path)}`,
   EXDEV: (path) => `The path leaves its folder; give the real path: realpath ${shellWord(path)}`,
+  ENOENT: (path) => `Is it spelt as it is there? ls -lZ ${shellWord(posix.dirname(path))}`,
+  EACCES: (path) =>
+    `The agent may not. Is it an image, labelled as one? ls -lZ ${shellWord(path)}; ` +
+    "a denial by SELinux: ausearch -m AVC -ts recent",
   ENXIO: () => "It is a socket, a FIFO or a device without hardware. Give an image.",
   ENOSYS: () => "The agent needs openat2(2): Linux 5.6 or newer.",
 };

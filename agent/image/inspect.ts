@@ -78,8 +78,12 @@ export function inspectLayer(
 ): Inspected {
   using fd = openBeneath(folders, layer.path, constants.O_RDONLY);
   const { uid, gid, mode } = fd.stat();
-  const isBlockDevice = (mode & constants.S_IFMT) === constants.S_IFBLK;
-  const storage = classify(mountOf(fd), { isBlockDevice });
+  if ((mode & constants.S_IFMT) === constants.S_IFBLK) {
+    throw new ImageError("storage", layer.path, "is a block device, which cannot be attached yet", {
+      hint: "Put the image into a file.",
+    });
+  }
+  const storage = classify(mountOf(fd));
   if (storage.refused !== undefined) {
     throw new ImageError(
       "storage",

@@ -12,7 +12,10 @@ export interface Layer {
   readonly shared: boolean;
   /** QEMU's fdset for it; one file, one set. */
   readonly fdset: number;
-  /** Block node of the format driver; the file's own node has `-file` behind it. */
+  /**
+   * Block node of the format driver; the file's own node has `.file` behind it. The dot keeps them
+   * apart from the names of other images.
+   */
   readonly node: string;
 }
 
@@ -30,7 +33,7 @@ export function layersOf({ images }: Guest): Layer[] {
       access,
       shared,
       fdset: ++fdset,
-      node: depth === 0 ? image.name : `${image.name}-${depth}`,
+      node: depth === 0 ? image.name : `${image.name}.${depth}`,
     }));
   });
 }

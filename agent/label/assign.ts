@@ -6,6 +6,11 @@ const WRITABLE = "svirt_fd_image_t";
 /** An image that nobody may write, through whatever descriptor. */
 const READ_ONLY = "svirt_fd_ro_t";
 
+/** Is it a label that the agent gives, and nobody else? */
+export function isOurs({ type }: Context): boolean {
+  return type === WRITABLE || type === READ_ONLY;
+}
+
 /**
  * The label of a file while a guest has it.
  *

@@ -1,7 +1,6 @@
-import { readdirSync } from "node:fs";
+import { type Dirent, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type ContextOut, libselinux } from "../../ffi/libselinux.ts";
-import type { State } from "../audit/state.ts";
 import { processContexts } from "../process/contexts.ts";
 import { parseContext } from "./context.ts";
 
@@ -9,15 +8,15 @@ import { parseContext } from "./context.ts";
 const MOST_FILES = 20_000;
 
 /**
- * Every level that a guest must not get: those of all processes, of all files beneath the image
- * folders, and those the log has reserved for guests of ours.
+ * Every level that a guest must not get: those of all processes and of all files beneath the image
+ * folders. What the log has reserved comes on top. Slow on large folders: not under the log's lock.
  */
-export function levelsInUse(state: State, folders: readonly { readonly path: string }[]): string[] {
+export function levelsInUse(folders: readonly { readonly path: string }[]): string[] {
   const contexts = [
     ...processContexts().map(({ context }) => context),
     ...folders.flatMap(({ path }) => labelsBeneath(path)),
   ];
-  const levels = contexts.flatMap((text) => {
+  return contexts.flatMap((text) => {
     try {
       return parseContext(text).level ?? [];
     } catch {
@@ -25,14 +24,25 @@ export function levelsInUse(state: State, folders: readonly { readonly path: str
       return [];
     }
   });
-  return [...levels, ...state.levels.values()];
+}
+
+/** A folder that is gone meanwhile, or closed to the agent (lost+found), holds no image of a guest. */
+function entriesOf(path: string): Dirent[] {
+  try {
+    return readdirSync(path, { withFileTypes: true });
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "EACCES"].includes((error as { code?: string }).code ?? "")) {
+      return [];
+    }
+    throw error;
+  }
 }
 
 function labelsBeneath(folder: string): string[] {
   const labels: string[] = [];
   const pending = [folder];
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-    for (const entry of readdirSync(path, { withFileTypes: true })) {
+    for (const entry of entriesOf(path)) {
       const name = join(path, entry.name);
       if (entry.isDirectory()) pending.push(name);
       const con: ContextOut = [null];

@@ -39,10 +39,17 @@ export function requireEnforcing(selinux: Selinux): void {
       "Find out why it is, then: setenforce 1",
     );
   }
-  if (selinux.knows(MODULE)) return;
+  if (!selinux.knows(MODULE)) {
+    throw new NoSelinuxError(
+      "The policy does not know svirt_fd_image_t: the module svirt_agent is not installed",
+      "Install it: semodule -i policies/svirt_agent/*.cil",
+    );
+  }
+  const { type } = selinux.ownContext();
+  if (type === "svirt_agent_t") return;
   throw new NoSelinuxError(
-    "The policy does not know svirt_fd_image_t: the module svirt_agent is not installed",
-    "Install it: semodule -i policies/svirt_agent/*.cil",
+    `The agent runs as ${type}, not in its own domain svirt_agent_t`,
+    "Start it by a file with the label svirt_agent_exec_t; see policies/README.md",
   );
 }
 

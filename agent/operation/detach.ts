@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { AuditEvent } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { reach } from "../io/step.ts";
@@ -23,7 +24,7 @@ export type Quit = () => Promise<unknown>;
 export async function detach(guest: string, host: Host, quit?: Quit): Promise<string[]> {
   const operation = randomUUID();
   const cgroup = cgroupOf(guest);
-  host.log.append({
+  const begun = tryRecord(host, {
     event: "intent",
     operation: "detach",
     id: operation,
@@ -31,19 +32,33 @@ export async function detach(guest: string, host: Host, quit?: Quit): Promise<st
     agent: host.agent,
     undo: [],
     plan: { processes: membersOf(cgroup) },
-  }, { revocation: true });
+  });
   reach("detach", "intent");
   if (quit !== undefined) await endWithin(cgroup, quit);
   await killGuest(cgroup, host.log.state.levels.get(guest));
   reach("detach", "stop");
+  // What it had ends with its processes, recorded or not. Files stay as they are until the log works.
+  if (begun !== undefined) throw begun;
   const did = host.log.transact((state) => {
     const { did, findings } = giveBack(guest, identitiesOf(guest, state), state, host);
-    const outcome = { event: "outcome", operation, guest, result: "done", evidence: did } as const;
+    // Failed: the next recovery tries again, and until then the log still knows the files.
+    const result = findings.length === 0 ? "done" : "failed";
+    const outcome = { event: "outcome", operation, guest, result, evidence: did } as const;
     return { events: [...findings, outcome], result: did };
   }, { revocation: true });
   reach("detach", "give back");
   removeCgroup(cgroup);
   return [...did];
+}
+
+/** A log that cannot be written stops no revocation: answers why it could not. */
+function tryRecord({ log }: Host, event: AuditEvent): Error | undefined {
+  try {
+    log.append(event, { revocation: true });
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
 }
 
 async function endWithin(cgroup: ReturnType<typeof cgroupOf>, quit: Quit): Promise<void> {

@@ -5,6 +5,7 @@ import { lockImage, unlockImage } from "../image/lock.ts";
 import { labelImage } from "../label/apply.ts";
 import type { Grade } from "../label/mount.ts";
 import { removeFd } from "../qmp/fdset.ts";
+import { fdsetBehaviour } from "../qmp/version.ts";
 import { fileNode, formatNode } from "../qmp/graph.ts";
 import { type ImageVerdict, verifyGuest } from "../verify/guest.ts";
 import type { Prepared } from "./prepare_overlay.ts";
@@ -24,6 +25,9 @@ export interface FrozenImage {
   /** What did not work; the revocation was carried out all the same. */
   readonly problems: readonly string[];
 }
+
+/** How long QEMU may take over what it is asked: a hostile one must not put off the relabel. */
+const QEMU_MS = 3_000;
 
 /** What {@linkcode freeze} takes away from: QEMU runs on the overlay already. */
 export async function freeze(
@@ -50,12 +54,15 @@ export async function freeze(
         formatNode(layer, below[i]!).arguments,
         fileNode(layer).arguments,
       ]),
-    })
+    }, { timeoutMs: QEMU_MS })
   );
   snapshotStep("reopen");
   for (const { old } of prepared) {
-    if (old.passed.rw !== undefined) await attempt(() => removeFd(monitor, old.passed.rw!));
+    if (old.passed.rw !== undefined) {
+      await attempt(() => removeFd(monitor, old.passed.rw!, QEMU_MS));
+    }
   }
+  await attempt(() => requireRemoved(attached));
   snapshotStep("remove");
   const relabelled = frozen.map((image) => revokeWrite(image, attached, host, problems));
   snapshotStep("relabel");
@@ -116,6 +123,14 @@ function revocation(
     evidence: { ...about, ...evidence },
     hint: "Stop the guest: its QEMU may still hold a descriptor that writes.",
   };
+}
+
+/** QEMU before 9.1 answers success to remove-fd while the guest is paused, and does nothing. */
+async function requireRemoved({ qemu: { monitor } }: AttachedGuest): Promise<void> {
+  if (fdsetBehaviour(monitor.version).removesWhilePaused) return;
+  const status = await monitor.execute("query-status", {}, { timeoutMs: QEMU_MS });
+  if ((status as { running?: unknown } | null)?.running === true) return;
+  throw new Error("the guest is paused: QEMU keeps the old descriptors until it runs (pending)");
 }
 
 /** The image as it is from now on: below the overlay, read-only. */

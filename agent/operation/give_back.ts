@@ -4,14 +4,15 @@ import type { FindingEvent, Owner } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { openBeneath, requireSame } from "../image/folder.ts";
+import { isOurs } from "../label/assign.ts";
 import { parseContext } from "../label/context.ts";
-import type { Identity } from "../owned_fd.ts";
+import type { Identity, OwnedFd } from "../owned_fd.ts";
 
 /** What became of a guest's files. */
 export interface GivenBack {
   /** For the log and the terminal. */
   readonly did: readonly string[];
-  /** To be recorded: files that keep our label or owner. */
+  /** To be recorded: files that keep our label or owner, so that this has to be done again. */
   readonly findings: readonly FindingEvent[];
 }
 
@@ -38,6 +39,10 @@ export function giveBack(
     try {
       did.push(...restore(path, identity, original, host));
     } catch (error) {
+      if (isGone(error as Error & { code?: string })) {
+        did.push(`${path} is gone`);
+        continue;
+      }
       const text = `could not give back label and owner of ${path}: ${(error as Error).message}`;
       did.push(text);
       findings.push({
@@ -54,6 +59,23 @@ export function giveBack(
   return { did, findings };
 }
 
+/** Deleted, or moved away and another one put in its place: there is nothing to give back. */
+function isGone({ code }: { code?: string }): boolean {
+  return code === "ENOENT" || code === "replaced";
+}
+
+/**
+ * Is it the file that was granted? After a reboot its device may have another number (NFS, btrfs and
+ * device mapper number them anew); the same inode with a label of ours is no chance.
+ */
+function requireStill(fd: OwnedFd, identity: Identity, selinux: Host["selinux"]): void {
+  const inode = identity.split(":")[2];
+  const label = selinux.readLabel(fd);
+  const isRenumbered = fd.identity.split(":")[2] === inode &&
+    (identity.startsWith("0:") || (label !== undefined && isOurs(label)));
+  if (!isRenumbered) requireSame(fd, identity, fd.path);
+}
+
 function restore(
   path: string,
   identity: Identity,
@@ -63,7 +85,7 @@ function restore(
   if (label === undefined && owner === undefined) return [];
   const did: string[] = [];
   using fd = openBeneath(folders, path, constants.O_RDONLY);
-  requireSame(fd, identity, path);
+  requireStill(fd, identity, selinux);
   if (label !== undefined) {
     selinux.writeLabel(fd, parseContext(label));
     did.push(`label of ${path} is ${label} again`);

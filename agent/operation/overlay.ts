@@ -1,7 +1,14 @@
 import { constants } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { posix } from "node:path";
-import { fchown, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, unlinkat } from "../../ffi/libc.ts";
+import {
+  fchown,
+  lstatx,
+  openat2,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+  unlinkat,
+} from "../../ffi/libc.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
@@ -9,7 +16,7 @@ import { openParent } from "../image/folder.ts";
 import { type Inspected, inspectLayer } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
 import { labelFor } from "../label/assign.ts";
-import { OwnedFd } from "../owned_fd.ts";
+import { type Identity, identityOf, OwnedFd } from "../owned_fd.ts";
 
 /**
  * The layer that is to lie on top of an image: beside it, named after it, with a time and six random
@@ -19,7 +26,7 @@ export function planOverlay({ layer }: AttachedImage, fdset: number, now: Date):
   const { dir, name } = posix.parse(layer.image.path);
   const time = now.toISOString().replace(/[-:]|\.\d+/g, "");
   const path = `${dir}/${name}.${time}-${randomBytes(3).toString("hex")}.qcow2`;
-  const node = `${layer.image.name}-s${fdset}`;
+  const node = `${layer.image.name}.s${fdset}`;
   return { ...layer, depth: 0, path, format: "qcow2", access: "rw", shared: false, fdset, node };
 }
 
@@ -45,11 +52,23 @@ export function createOverlay(
   return inspectLayer(layer, folders, selinux);
 }
 
-/** Removes an overlay that holds no data; one that is not there is no error. */
-export function unlinkOverlay(path: string, { folders }: Host): string[] {
+/**
+ * Removes an overlay that holds no data; one that is not there is no error.
+ *
+ * @param identity Of the file that the operation made; `null` when it had got no further than its
+ * name, which is random enough to be nobody else's.
+ */
+export function unlinkOverlay(
+  path: string,
+  identity: Identity | null,
+  { folders }: Host,
+): string[] {
   try {
     using folder = openParent(folders, path);
-    unlinkat(folder.number, posix.basename(path));
+    const name = posix.basename(path);
+    const is = identityOf(lstatx(folder.number, name));
+    if (identity !== null && is !== identity) return [`${path} is another file now: left alone`];
+    unlinkat(folder.number, name);
     return [`removed ${path}`];
   } catch (error) {
     return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];

@@ -97,7 +97,7 @@ async function writeHeader(
       "job-id": `${layer.node}-create`,
       options: {
         driver: "qcow2",
-        file: `${layer.node}-file`,
+        file: `${layer.node}.file`,
         size: Number(virtualSize),
         // The real name: /dev/fdset/N in a header would mean another file tomorrow.
         "backing-file": old.layer.path,
@@ -134,12 +134,13 @@ export async function letGo(
 ): Promise<void> {
   const did: string[] = [];
   for (const { node, fdset, path } of layers) {
-    for (const name of [node, `${node}-file`]) {
+    for (const name of [node, `${node}.file`]) {
       await monitor.execute("blockdev-del", { "node-name": name }).catch(() => {});
     }
     // Without a descriptor number: the whole set.
     await monitor.execute("remove-fd", { "fdset-id": fdset }).catch(() => {});
-    did.push(...unlinkOverlay(path, host));
+    const made = prepared.find(({ overlay }) => overlay.layer.path === path)?.overlay.identity;
+    did.push(...unlinkOverlay(path, made ?? null, host));
   }
   for (const { overlay } of prepared) {
     overlay.ro[Symbol.dispose]();

@@ -1,27 +1,30 @@
 import { constants } from "node:fs";
+import { pread } from "../../ffi/libc.ts";
 import type { OpenIntent, SnapshotPlan } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { openBeneath } from "../image/folder.ts";
-import { readHeader } from "../image/header.ts";
 import { unlinkOverlay } from "./overlay.ts";
 
 /**
  * Ends a snapshot of which nobody knows whether QEMU had switched over, once QEMU is gone.
  *
- * Headers are written before QEMU switches over. Where all overlays have theirs, each stands on its
+ * Headers are written before QEMU switches over. Where all overlays have one, each stands on its
  * image and shows the same disk whether or not the guest wrote to it: the snapshot counts as taken.
- * Where one has none, none can hold data: all are removed.
+ * What the header says is not asked, because the guest could write it. Where one has none, none can
+ * hold data, and those that this operation made are removed.
  *
  * @returns What was done.
  */
 export function settleSnapshot(intent: OpenIntent, host: Host): string[] {
   const plan = intent.plan as SnapshotPlan;
-  const taken = plan.every(({ freeze, overlay }) => standsOn(overlay, freeze, host));
+  const taken = plan.every(({ overlay }) => hasHeader(overlay, host));
   const did = taken
     ? plan.map(({ freeze, overlay }) =>
       `${overlay} stands on ${freeze}: put both in the guest file`
     )
-    : plan.flatMap(({ overlay }) => unlinkOverlay(overlay, host));
+    : intent.undo.flatMap((it) =>
+      it.kind === "unlink" ? unlinkOverlay(it.path, it.identity, host) : []
+    );
   host.log.append({
     event: "outcome",
     operation: intent.id,
@@ -32,13 +35,17 @@ export function settleSnapshot(intent: OpenIntent, host: Host): string[] {
   return did;
 }
 
-function standsOn(overlay: string, freeze: string, { folders }: Host): boolean {
+/** First four bytes of a qcow2 file. */
+const MAGIC = "QFI\xfb";
+
+function hasHeader(overlay: string, { folders }: Host): boolean {
   try {
     using fd = openBeneath(folders, overlay, constants.O_RDONLY);
-    return readHeader(fd, "qcow2").backingFile === freeze;
+    const bytes = new Uint8Array(MAGIC.length);
+    pread(fd.number, bytes, 0);
+    return String.fromCharCode(...bytes) === MAGIC;
   } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === "ENOENT" || code === "bad-header") return false;
+    if ((error as { code?: string }).code === "ENOENT") return false;
     throw error;
   }
 }

@@ -8,7 +8,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import { type AttachedGuest, type AttachedImage, letGo as close } from "../attached_guest.ts";
 import type { SnapshotPlan } from "../audit/state.ts";
 import { RefusedError } from "../grant/refused_error.ts";
 import type { Host } from "../host.ts";
@@ -37,6 +37,7 @@ export async function snapshot(
   names: readonly string[],
   host: Host,
 ): Promise<FrozenImage[]> {
+  requireSettled(attached, host);
   const tops = chooseTops(attached, names);
   const next = Math.max(...attached.images.map(({ layer }) => layer.fdset)) + 1;
   const layers = tops.map((top, i) => planOverlay(top, next + i, new Date()));
@@ -60,10 +61,22 @@ export async function snapshot(
         result: "unknown",
         evidence: layers.map(({ path }) => path),
       });
+      for (const { overlay } of prepared) close(overlay);
     } else await letGo(operation, attached, layers, prepared, error as Error, host);
     throw error;
   }
   return await freeze(operation, attached, prepared, host);
+}
+
+/** After a snapshot of which nobody knows how it ended the block graph may be another one. */
+function requireSettled({ guest: { name } }: AttachedGuest, { log }: Host): void {
+  const open = [...log.state.intents.values()].find((intent) => intent.guest === name);
+  if (open === undefined) return;
+  throw new RefusedError(
+    `${open.operation} ${open.id} of guest ${name} is not settled`,
+    `Stop the guest, and recovery settles it: svirt-agent guest stop ${name}; ` +
+      `svirt-agent guest recover ${name}`,
+  );
 }
 
 /** The images to freeze: on top of their chain and writable. */

@@ -25,10 +25,12 @@ export async function undo(operation: string, host: Host, error?: Error): Promis
       it.kind === "label" || it.kind === "owner" ? [it.identity] : []
     ),
   );
-  const result = error === undefined ? "undone" : "failed";
   const told = error && { error: tellError(error) };
   const did = host.log.transact((state) => {
     const { did, findings } = giveBack(guest, identities, state, host);
+    const ended = error === undefined ? "undone" : "failed";
+    // Unknown: the intent stays open, and the next recovery tries again.
+    const result = findings.length === 0 ? ended : "unknown";
     const outcome = { event: "outcome", operation, guest, result, evidence: did, ...told } as const;
     return { events: [...findings, outcome], result: did };
   }, { revocation: true });

@@ -9,6 +9,9 @@ import { commandFor } from "./runtime.ts";
 /** Most bytes of QEMU's last words that are kept. */
 const TAIL = 4096;
 
+/** How long its last words may take once it is gone: a process that it forked holds the pipe open. */
+const LAST_WORDS_MS = 500;
+
 /** A QEMU that this agent started. */
 export class QemuProcess implements Disposable {
   readonly pid: number;
@@ -44,9 +47,14 @@ export class QemuProcess implements Disposable {
       stream?.on("data", (chunk) => this.#tail = (this.#tail + chunk).slice(-TAIL));
     }
     this.ended = new Promise((resolve) => {
+      let late: ReturnType<typeof setTimeout> | undefined;
+      child.on("exit", (code, signal) => {
+        const end = this.#end = signal ?? `exit ${code}`;
+        late = setTimeout(() => resolve(end), LAST_WORDS_MS);
+      });
       child.on("close", (code, signal) => {
-        this.#end = signal ?? `exit ${code}`;
-        resolve(this.#end);
+        clearTimeout(late);
+        resolve(this.#end ??= signal ?? `exit ${code}`);
       });
     });
   }

@@ -61,6 +61,11 @@ export async function addFd(
 }
 
 /** Takes one descriptor out of an fdset; what QEMU has dup'ed stays with it. QMP `remove-fd`. */
-export async function removeFd(monitor: Monitor, { fdset, number }: PassedFd): Promise<void> {
-  await monitor.execute("remove-fd", { "fdset-id": fdset, fd: number });
+export async function removeFd(
+  monitor: Monitor,
+  { fdset, number }: PassedFd,
+  timeoutMs?: number,
+): Promise<void> {
+  const args = { "fdset-id": fdset, fd: number };
+  await monitor.execute("remove-fd", args, timeoutMs === undefined ? {} : { timeoutMs });
 }

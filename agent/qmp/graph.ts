@@ -26,7 +26,7 @@ export function fileNode({ fdset, node, access, image }: Layer): QmpCommand {
     execute: "blockdev-add",
     arguments: {
       driver: "file",
-      "node-name": `${node}-file`,
+      "node-name": `${node}.file`,
       filename: `/dev/fdset/${fdset}`,
       "read-only": access === "ro",
       // The agent holds the locks: QEMU's own would conflict between the descriptors of one set.
@@ -46,7 +46,7 @@ export function formatNode(
     arguments: {
       driver: format,
       "node-name": node,
-      file: `${node}-file`,
+      file: `${node}.file`,
       "read-only": access === "ro",
       cache: { direct: image.cache === "none", "no-flush": false },
       // null, too, is an answer: a header that names a backing file must not make QEMU open it.

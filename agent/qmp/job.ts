@@ -1,3 +1,4 @@
+import { harmless } from "../io/json.ts";
 import { type Monitor, MonitorError } from "./monitor.ts";
 
 /** A block job ended with an error; QAPI `JobInfo`. */
@@ -31,11 +32,11 @@ export async function runJob(
     if (job === undefined) throw new MonitorError(`${monitor.path}: job ${id} is gone`);
     if (job.status === "concluded") {
       await monitor.execute("job-dismiss", { id });
-      if (job.error !== undefined) throw new JobError(`${id}: ${job.error}`);
+      if (job.error !== undefined) throw new JobError(`${id}: ${harmless(String(job.error))}`);
       return;
     }
     if (Date.now() > deadline) {
-      throw new MonitorError(`${monitor.path}: job ${id} is still ${job.status}`);
+      throw new MonitorError(`${monitor.path}: job ${id} is still ${harmless(String(job.status))}`);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -20,8 +20,9 @@ export function watchBooleans(
     for (const name of names) {
       const active = host.booleans.read(name)?.active === true;
       if (active && !on.has(name)) {
-        record(name, guest.name, host);
+        // First what protects; a log that cannot be written must not keep it from happening.
         opened(name);
+        record(name, guest.name, host);
       }
       if (active) on.add(name);
       else on.delete(name);
@@ -32,14 +33,18 @@ export function watchBooleans(
 }
 
 function record(name: string, guest: string, { log, settings }: Host): void {
-  log.append({
-    event: "finding",
-    id: "boolean-on",
-    severity: "high",
-    guest,
-    text: `${name} was switched on while the guest runs: it can open images by path`,
-    evidence: { boolean: name, active: true, onBooleanOn: settings.onBooleanOn },
-    hint: `Who did it: ausearch -m MAC_CONFIG_CHANGE -ts recent. Off again: ` +
-      `svirt-agent boolean set ${name} off`,
-  }, { revocation: true });
+  try {
+    log.append({
+      event: "finding",
+      id: "boolean-on",
+      severity: "high",
+      guest,
+      text: `${name} was switched on while the guest runs: it can open images by path`,
+      evidence: { boolean: name, active: true, onBooleanOn: settings.onBooleanOn },
+      hint: `Who did it: ausearch -m MAC_CONFIG_CHANGE -ts recent. Off again: ` +
+        `svirt-agent boolean set ${name} off`,
+    }, { revocation: true });
+  } catch {
+    // Nobody is there to catch it in a timer; whoever was told has said so on the terminal.
+  }
 }

@@ -66,9 +66,7 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
     ...strangers(attached),
   ];
   const asExpected = problems.length === 0 && verdicts.every((verdict) => verdict.asExpected);
-  host.log.append({ event: "verify", guest: guest.name, verdicts, asExpected }, {
-    revocation: true,
-  });
+  host.log.append({ event: "verify", guest: guest.name, verdicts, asExpected });
   return { context: formatContext(context), pid, verdicts, problems, asExpected };
 }
 

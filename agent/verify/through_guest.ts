@@ -1,3 +1,5 @@
+import { statx } from "../../ffi/libc.ts";
+import { harmless } from "../io/json.ts";
 import type { Avc } from "../audit/avc.ts";
 import type { AttachedGuest } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
@@ -90,7 +92,11 @@ async function tryOpen(
       throw error;
     }
   };
-  const { said, avc } = await watch(provoke, pid, expected === "denied" ? AVC_MS : 0, avcs);
+  const inode = by === "proc-fd"
+    ? inodeOf(`/proc/${pid}${path.slice("/proc/self".length)}`)
+    : inodeOf(path);
+  const isDenial = (avc: Avc) => avc.pid === pid && isAbout(avc, inode);
+  const { said, avc } = await watch(provoke, isDenial, expected === "denied" ? AVC_MS : 0, avcs);
   const decision = decide(said, avc, policy);
   return {
     image,
@@ -99,20 +105,35 @@ async function tryOpen(
     decision,
     expected,
     asExpected: decision.answer === expected && (expected === "allowed" || bySelinux(decision)),
-    ...(said !== undefined && { said }),
+    ...(said !== undefined && { said: harmless(said) }),
     ...(avc !== undefined && { avc: { serial: avc.serial, denied: avc.denied } }),
   };
 }
 
+/** As the agent sees it; QEMU must not be able to show a denial of something else. */
+function inodeOf(path: string): bigint | undefined {
+  try {
+    return statx(path).ino;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Is it the refusal to open this file, or to reach it through its folders? */
+function isAbout({ permissive, tclass, denied, ino }: Avc, inode: bigint | undefined): boolean {
+  if (permissive) return false;
+  if (tclass === "dir") return denied.includes("search");
+  const isOpen = denied.some((permission) => ["open", "read"].includes(permission));
+  return tclass === "file" && isOpen && ino !== undefined && BigInt(ino) === inode;
+}
+
 async function watch(
   provoke: () => Promise<string | undefined>,
-  pid: number,
+  isDenial: (avc: Avc) => boolean,
   ms: number,
   avcs: Host["avcs"],
 ): Promise<{ said: string | undefined; avc: Avc | undefined }> {
   if (avcs === undefined) return { said: await provoke(), avc: undefined };
-  const isDenial = (avc: Avc) =>
-    avc.pid === pid && !avc.permissive && ["file", "dir", "lnk_file"].includes(avc.tclass);
   const { result: said, avc } = await avcs.during(isDenial, provoke, ms);
   return { said, avc };
 }

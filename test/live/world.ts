@@ -90,9 +90,14 @@ export class Run {
   readonly ended: Promise<number>;
   output = "";
 
-  constructor(name: string, file: string, env: Readonly<Record<string, string>> = {}) {
+  constructor(
+    name: string,
+    file: string,
+    env: Readonly<Record<string, string>> = {},
+    options: readonly string[] = [],
+  ) {
     this.name = name;
-    this.process = spawn("/usr/sbin/svirt-agent-test", ["run", file], {
+    this.process = spawn("/usr/sbin/svirt-agent-test", ["run", ...options, file], {
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });

@@ -11,7 +11,7 @@ import { addFd, DroppedError, removeFd } from "../../agent/qmp/fdset.ts";
 import { Monitor, MonitorError, QmpError } from "../../agent/qmp/monitor.ts";
 import { fdsetBehaviour } from "../../agent/qmp/version.ts";
 import { FakeQemu, type FakeQemuOptions } from "../fakes/qemu.ts";
-import { descriptors, reactorAtRest, until } from "../fakes/socket_pair.ts";
+import { descriptors, reactorAtRest, requireNoMore, until } from "../fakes/socket_pair.ts";
 
 let folder: string;
 let path: string;
@@ -26,7 +26,7 @@ before(() => {
 beforeEach(() => {
   atStart = descriptors(folder);
 });
-afterEach(() => assert.deepEqual(descriptors(folder), atStart, "no descriptor is left open"));
+afterEach(() => requireNoMore(atStart, folder));
 after(reactorAtRest);
 after(() => rmSync(folder, { recursive: true }));
 

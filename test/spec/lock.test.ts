@@ -224,25 +224,20 @@ describe("lockImage, while one of QEMU's programs has the image open", { skip },
     child = undefined;
   });
 
-  async function hold(command: string, args: readonly string[]): Promise<void> {
+  /** Returns once the program has its lock on `byte`. */
+  async function hold(command: string, args: readonly string[], byte: number): Promise<void> {
     child = spawn("timeout", ["20", command, ...args], { stdio: ["pipe", "ignore", "ignore"] });
     ended = new Promise((resolve) => child!.once("exit", resolve));
-    await until(() => lockedBytes().length > 0);
-    // It takes some of its locks only to see whether it could, and gives them back.
-    let [last, since] = ["", Date.now()];
-    await until(() => {
-      const now = lockedBytes().join();
-      if (now !== last) [last, since] = [now, Date.now()];
-      return Date.now() - since > 100;
-    });
+    await until(() => lockedBytes().includes(byte));
   }
 
-  const io = (...args: string[]) => () => hold("qemu-io", [...QEMU_IO, ...args, image]);
-  const guest = (readonly: "on" | "off") => () =>
+  const io = (byte: number, ...args: string[]) => () =>
+    hold("qemu-io", [...QEMU_IO, ...args, image], byte);
+  const guest = (readonly: "on" | "off", byte: number) => () =>
     hold("qemu-system-x86_64", [
       ...["-M", "pc", "-S", "-display", "none", "-nodefaults", "-device", "virtio-blk-pci,drive=d"],
       ...["-drive", `if=none,id=d,format=raw,file=${image},readonly=${readonly}`],
-    ]);
+    ], byte);
   const noGuest = spawnSync("qemu-system-x86_64", ["--version"]).status === 0
     ? false
     : "qemu-system-x86_64 is not installed";
@@ -251,14 +246,15 @@ describe("lockImage, while one of QEMU's programs has the image open", { skip },
   const HELD: readonly (readonly [
     holder: string, hold: () => Promise<void>, access: Access, refusal: string | undefined, skip: false | string,
   ])[] = [
-    ["qemu-io writes it",           io(),         "rw", "uses it",   false],
-    ["qemu-io writes it",           io(),         "ro", "writes it", false],
-    ["qemu-io reads it, whatever others write", io("-r"), "rw", undefined, false],
-    ["qemu-io reads it",            io("-r"),     "ro", undefined,   false],
-    ["a guest writes it",           guest("off"), "rw", "uses it",   noGuest],
-    ["a guest writes it",           guest("off"), "ro", "writes it", noGuest],
-    ["a guest reads it",            guest("on"),  "rw", "uses it",   noGuest],
-    ["a guest reads it",            guest("on"),  "ro", undefined,   noGuest],
+    ["qemu-io writes it",  io(101),           "rw", "uses it",   false],
+    ["qemu-io writes it",  io(101),           "ro", "writes it", false],
+    // Without a lock on 201 it lets others write.
+    ["qemu-io reads it",   io(100, "-r"),     "rw", undefined,   false],
+    ["qemu-io reads it",   io(100, "-r"),     "ro", undefined,   false],
+    ["a guest writes it",  guest("off", 201), "rw", "uses it",   noGuest],
+    ["a guest writes it",  guest("off", 201), "ro", "writes it", noGuest],
+    ["a guest reads it",   guest("on", 201),  "rw", "uses it",   noGuest],
+    ["a guest reads it",   guest("on", 201),  "ro", undefined,   noGuest],
   ];
   for (const [holder, hold, access, refusal, skip] of HELD) {
     const verb = refusal === undefined ? "grants" : "refuses";

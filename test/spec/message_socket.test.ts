@@ -12,6 +12,7 @@ import {
   descriptors,
   reactorAtRest,
   receiveRaw,
+  requireNoMore,
   sendRaw,
   sendSeveral,
   socketPair,
@@ -29,7 +30,7 @@ before(() => {
 beforeEach(() => {
   atStart = descriptors(folder);
 });
-afterEach(() => assert.deepEqual(descriptors(folder), atStart, "no descriptor is left open"));
+afterEach(() => requireNoMore(atStart, folder));
 after(() => rmSync(folder, { recursive: true }));
 after(reactorAtRest);
 

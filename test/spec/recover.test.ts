@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { describe, it } from "node:test";
 import type { Guest, Image } from "../../agent/guest.ts";
+import type { IntentEvent } from "../../agent/audit/event.ts";
 import { grantImages } from "../../agent/grant/grant.ts";
 import type { Inspected } from "../../agent/image/inspect.ts";
 import { layersOf } from "../../agent/image/layer.ts";
@@ -146,14 +147,19 @@ describe("a grant is refused", () => {
 
 describe("guest recover", () => {
   /** As a dead agent would have left it. */
-  function interrupt(operation: "snapshot" | "detach", plan: unknown, host: FakeHost): void {
+  function interrupt(
+    operation: "snapshot" | "detach",
+    plan: unknown,
+    host: FakeHost,
+    undo: IntentEvent["undo"] = [],
+  ): void {
     host.log.append({
       event: "intent",
       operation,
       id: `${operation}-1`,
       guest: "web1",
       agent: DEAD,
-      undo: [],
+      undo,
       plan,
     });
   }
@@ -205,11 +211,22 @@ describe("guest recover", () => {
     assert.throws(() => attachTo(again, host), /was frozen by a snapshot/);
   });
 
+  it("never removes a file that another one was put in the place of", async () => {
+    using host = new FakeHost();
+    const [image] = running(host);
+    const overlay = host.file("overlay.qcow2");
+    const undo = [{ kind: "unlink", path: overlay, identity: "9:9:9" }] as const;
+    interrupt("snapshot", [{ freeze: image!.layer.path, overlay }], host, undo);
+    await recover("web1", host, { stop: false });
+    assert.ok(existsSync(overlay));
+  });
+
   it("removes overlays of a snapshot that had not got as far", async () => {
     using host = new FakeHost();
     const [image] = running(host);
     const overlay = host.file("overlay.qcow2");
-    interrupt("snapshot", [{ freeze: image!.layer.path, overlay }], host);
+    const undo = [{ kind: "unlink", path: overlay, identity: null }] as const;
+    interrupt("snapshot", [{ freeze: image!.layer.path, overlay }], host, undo);
     await recover("web1", host, { stop: false });
     assert.ok(!existsSync(overlay));
     assert.equal(host.log.state.overlays.size, 0);

@@ -20,7 +20,14 @@ import {
   VarlinkError,
 } from "../../agent/service/varlink.ts";
 import { VERSION } from "../../agent/version.ts";
-import { descriptors, reactorAtRest, receiveRaw, sendRaw, until } from "../fakes/socket_pair.ts";
+import {
+  descriptors,
+  reactorAtRest,
+  receiveRaw,
+  requireNoMore,
+  sendRaw,
+  until,
+} from "../fakes/socket_pair.ts";
 
 let folder: string;
 let path: string;
@@ -32,11 +39,7 @@ before(() => {
 beforeEach(() => {
   atStart = descriptors(folder);
 });
-afterEach(async () => {
-  // The other end of a closed connection hears of it a moment later.
-  await until(() => descriptors(folder).length <= atStart.length);
-  assert.deepEqual(descriptors(folder), atStart, "no descriptor is left open");
-});
+afterEach(() => requireNoMore(atStart, folder));
 after(reactorAtRest);
 after(() => rmSync(folder, { recursive: true }));
 

@@ -16,6 +16,7 @@
 //   dwrite N OFFSET         writes back the 4096 bytes that are there, past the page cache
 //   ftruncate N SIZE, fallocate N, fsync N, close N
 //   mmap N r|rw             maps, touches and unmaps the first page
+//   moveext N M             EXT4_IOC_MOVE_EXT: the first block of N changes places with M's
 //   exit
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -101,6 +103,13 @@ static void map(int fd, int writable) {
   say_ok(0);
 }
 
+// struct move_extent of the kernel's fs/ext4/ext4.h
+static void move_extent(int fd, int donor) {
+  struct { unsigned reserved, donor; unsigned long long from, to, length, moved; } arguments = {
+      .donor = donor, .length = 1};
+  say(ioctl(fd, _IOWR('f', 15, arguments), &arguments));
+}
+
 // Returns 0 when the holder is to end.
 static int obey(char *command, int passed, int flags) {
   char verb[16] = "", word[LONGEST] = "", mode[8] = "";
@@ -125,6 +134,7 @@ static int obey(char *command, int passed, int flags) {
   else if (!strcmp(verb, "ftruncate")) say(ftruncate(fd, first));
   else if (!strcmp(verb, "fallocate")) say(fallocate(fd, 0, 0, PAGE));
   else if (!strcmp(verb, "mmap")) map(fd, !strcmp(mode, "rw"));
+  else if (!strcmp(verb, "moveext")) move_extent(fd, first);
   else if (!strcmp(verb, "fsync")) say(fsync(fd));
   else if (!strcmp(verb, "close")) say(close(fd));
   else say_error("ENOSYS");
