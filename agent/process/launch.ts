@@ -47,15 +47,12 @@ export class QemuProcess implements Disposable {
       stream?.on("data", (chunk) => this.#tail = (this.#tail + chunk).slice(-TAIL));
     }
     this.ended = new Promise((resolve) => {
-      let late: ReturnType<typeof setTimeout> | undefined;
-      child.on("exit", (code, signal) => {
-        const end = this.#end = signal ?? `exit ${code}`;
-        late = setTimeout(() => resolve(end), LAST_WORDS_MS);
-      });
-      child.on("close", (code, signal) => {
-        clearTimeout(late);
-        resolve(this.#end ??= signal ?? `exit ${code}`);
-      });
+      const finish = (code: number | null, signal: string | null) => {
+        this.#end ??= signal ?? `exit ${code}`;
+        resolve(this.#end);
+      };
+      child.on("close", finish);
+      child.on("exit", (...end) => void setTimeout(() => finish(...end), LAST_WORDS_MS).unref());
     });
   }
 

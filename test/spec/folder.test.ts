@@ -138,6 +138,13 @@ describe("openBeneath", { skip }, () => {
     });
   });
 
+  it("says where to look for a file that is not there", () => {
+    assert.throws(() => open("no-such"), {
+      code: "ENOENT",
+      hint: `Is it spelt as it is there? ls -lZ ${shellWord(folder.path)}`,
+    });
+  });
+
   it("says what may be wrong where a socket or a FIFO cannot even be opened", async () => {
     const server = createServer().listen(at("socket"));
     await new Promise((resolve) => server.once("listening", resolve));
