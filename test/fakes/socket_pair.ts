@@ -46,6 +46,21 @@ export function descriptors(folder = "socket:"): string[] {
   }).filter((link) => link.startsWith("socket:") || link.startsWith(folder)).sort();
 }
 
+/** Fails when there are descriptors that were not there before; the other end may close a bit later. */
+export async function requireNoMore(before: readonly string[], folder?: string): Promise<void> {
+  const more = () => {
+    const left = [...before];
+    return descriptors(folder).filter((it) => {
+      const known = left.indexOf(it);
+      if (known >= 0) left.splice(known, 1);
+      return known < 0;
+    });
+  };
+  await until(() => more().length === 0, 2000).catch(() => {
+    throw new Error(`Descriptors left open: ${more().join(", ")}`);
+  });
+}
+
 /** Lets what is ready be handled, until `done` holds. */
 export async function until(done: () => boolean, ms = 10_000): Promise<void> {
   const deadline = Date.now() + ms;
