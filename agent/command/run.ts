@@ -4,6 +4,7 @@ import { readGuest } from "../config/guest_file.ts";
 import type { Host } from "../host.ts";
 import { inspectImages } from "../image/inspect.ts";
 import { onStep } from "../io/step.ts";
+import { describeBooleanPlan, planBoolean } from "../label/boolean_plan.ts";
 import { formatContext } from "../label/context.ts";
 import { requireEnforcing } from "../label/ready.ts";
 import { closeStorage } from "../operation/close_storage.ts";
@@ -13,6 +14,7 @@ import { watchBooleans } from "../service/boolean_watch.ts";
 import { guestInterface } from "../service/guest_interface.ts";
 import { serve } from "../service/varlink.ts";
 import { type Arguments, EXIT } from "./command.ts";
+import { hostUse } from "./host_use.ts";
 import { Interrupt } from "./interrupt.ts";
 import { openHost } from "./open_host.ts";
 import { planOf } from "./plan.ts";
@@ -44,10 +46,12 @@ export async function run(
       terminal.err(`${guest.name}: recovered: ${did}`);
     }
     if (args.options["yes"] === true || host.settings.boolean === "off") {
-      const storage = inspectImages(guest, host.folders, host.selinux).map((it) => it.storage);
-      for (const name of closeStorage(storage, host)) {
-        terminal.err(`${guest.name}: ${name} is off; see: svirt-agent boolean plan ${name} on`);
-      }
+      requireEnforcing(host.selinux);
+      const found = inspectImages(guest, host.folders, host.selinux);
+      closeStorage(found.map(({ storage }) => storage), host, (boolean) => {
+        const plan = planBoolean(boolean, false, hostUse());
+        for (const line of describeBooleanPlan(plan)) terminal.err(`${guest.name}: ${line}`);
+      });
     }
     using attached = await attach(guest, host);
     return await guard(attached, host, terminal, interrupt, offer);
