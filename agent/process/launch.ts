@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { pidfdOpen, pidfdSendSignal } from "../../ffi/libc_process.ts";
+import { harmless } from "../io/json.ts";
 import { makingSocketsAs } from "../label/socket.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import type { Launch } from "./launcher.ts";
@@ -58,8 +59,7 @@ export class QemuProcess implements Disposable {
 
   /** The last it wrote to stdout and stderr; control characters are replaced. */
   get lastWords(): string {
-    // deno-lint-ignore no-control-regex
-    return this.#tail.trim().replace(/[\x00-\x09\x0b-\x1f\x7f]/g, "?");
+    return this.#tail.trim().split("\n").map(harmless).join("\n");
   }
 
   /** What ended it, if anything did. */
