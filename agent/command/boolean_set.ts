@@ -10,7 +10,7 @@ import type { Terminal } from "./terminal.ts";
 
 /** Switches a boolean, once its plan was shown and agreed to; recorded before it is done. */
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
-  const plan = makePlan(args);
+  const plan = makePlan(args, terminal);
   for (const line of describeBooleanPlan(plan)) terminal.err(line);
   const { name, from, to } = plan;
   if (args.options["dry-run"] === true) return EXIT.asExpected;

@@ -3,7 +3,9 @@ import type { HostUse, ProcessUse } from "../label/boolean_plan.ts";
 import { parseContext } from "../label/context.ts";
 import { parseMountinfo } from "../label/mount.ts";
 import { kernel } from "../label/selinux.ts";
+import type { State } from "../audit/state.ts";
 import { livePolicy } from "../policy/live.ts";
+import { cgroupOf, membersOf } from "../process/cgroup.ts";
 import { processContexts } from "../process/contexts.ts";
 import { descriptorsOf } from "../process/descriptor.ts";
 
@@ -18,8 +20,14 @@ const GUESTS = [
 /** Domains besides guests that virt_use_nfs and its like give access to. */
 const GOVERNED = ["virtd_t", "virtqemud_t", "virtstoraged_t"];
 
-/** What runs on this host and uses storage that a boolean governs; read from /proc. */
-export function hostUse(): HostUse {
+/**
+ * What runs on this host and uses storage that a boolean governs; read from /proc.
+ *
+ * @param state Of the log, which tells what guests were passed from what they opened themselves;
+ * absent on a host without an agent.
+ */
+export function hostUse(state: State | undefined): HostUse {
+  const passed = passedBy(state);
   const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"));
   const isGuest = (domain: string) => GUESTS.includes(domain);
   const isGoverned = (domain: string) => GOVERNED.includes(domain);
@@ -42,9 +50,21 @@ export function hostUse(): HostUse {
     mounts: [...mounts.values()],
     isGuest,
     isGoverned,
-    wasPassed: () => false,
+    wasPassed: (pid, identity) => passed.has(`${pid} ${identity}`),
     inheritedUse: inherited,
   };
+}
+
+/** What the agent passed to the guests that run now, as `PID IDENTITY`. */
+function passedBy(state: State | undefined): Set<string> {
+  const grants = [...state?.grants ?? []];
+  return new Set(
+    grants.flatMap(([guest, granted]) =>
+      membersOf(cgroupOf(guest)).flatMap((pid) =>
+        granted.map(({ identity }) => `${pid} ${identity}`)
+      )
+    ),
+  );
 }
 
 function tryParse(text: string): ReturnType<typeof parseContext> | undefined {

@@ -49,7 +49,7 @@ export async function run(
       requireEnforcing(host.selinux);
       const found = inspectImages(guest, host.folders, host.selinux);
       closeStorage(found.map(({ storage }) => storage), host, (boolean) => {
-        const plan = planBoolean(boolean, false, hostUse());
+        const plan = planBoolean(boolean, false, hostUse(host.log.state));
         for (const line of describeBooleanPlan(plan)) terminal.err(`${guest.name}: ${line}`);
       });
     }
@@ -79,6 +79,9 @@ async function guard(
   const guarding: Disposable[] = [];
   let why = "failure";
   try {
+    for (const text of new Set(attached.images.flatMap(({ storage }) => storage.findings))) {
+      terminal.err(`${guest.name}: ${text}`);
+    }
     guarding.push(serve(place.control, offer(attached, host, stop), [context.type]));
     guarding.push(watchBooleans(attached, host, (name) => {
       terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);

@@ -81,7 +81,7 @@ export const COMMANDS: readonly Command[] = [
     name: "boolean plan",
     operands: "NAME on|off",
     summary: "what would change on this host",
-    options: { json },
+    options: { config, json },
     load: () => import("./boolean_plan.ts"),
   },
   {
