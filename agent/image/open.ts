@@ -17,9 +17,15 @@ export interface OpenImage extends Inspected, Disposable {
   readonly locked: OwnedFd;
 }
 
-/** Does this file have to change owner, so that QEMU's user can open it? */
-export function needsOwner({ layer, uid }: Inspected, credential: Credential): boolean {
-  return layer.access === "rw" && uid !== credential.uid;
+const READABLE_BY_ALL = 0o004;
+
+/**
+ * Does this file have to change owner, so that QEMU's user can open it? One that several guests share
+ * never does: it has to be readable as it is.
+ */
+export function needsOwner({ layer, uid, mode }: Inspected, credential: Credential): boolean {
+  if (uid === credential.uid || layer.shared) return false;
+  return layer.access === "rw" || (mode & READABLE_BY_ALL) === 0;
 }
 
 /**
