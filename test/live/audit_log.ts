@@ -11,16 +11,16 @@ export function recordedAvcs(): Avc[] {
 /** How long nothing new has to come before all is taken to be there. */
 const SETTLED_MS = 400;
 
-/** Denials of one process; waits for auditd, which writes a moment after the kernel. */
+/** Denials of one process, or of any; waits for auditd, which writes a moment after the kernel. */
 export async function avcsOf(
-  pid: number,
+  pid: number | "any",
   matches: (avc: Avc) => boolean = () => true,
   ms: number = 3000,
 ): Promise<Avc[]> {
   const deadline = Date.now() + ms;
   let found: Avc[] = [], since = Date.now();
   for (;;) {
-    const now = recordedAvcs().filter((avc) => avc.pid === pid && matches(avc));
+    const now = recordedAvcs().filter((avc) => (pid === "any" || avc.pid === pid) && matches(avc));
     if (now.length > found.length) since = Date.now();
     found = now;
     if (found.length > 0 && Date.now() - since > SETTLED_MS) return found;

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { appendFileSync, chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { emptyState, fold, type State } from "../../agent/audit/state.ts";
 import { call, type Parameters } from "../../agent/service/varlink.ts";
 import { GUEST_INTERFACE } from "../../agent/service/guest_interface.ts";
 import { must } from "./command.ts";
@@ -113,13 +114,18 @@ export class Run {
   }
 
   /** Until the guest runs. @throws with the agent's output when it ends before. */
-  async running(): Promise<this> {
+  running(): Promise<this> {
+    return this.reaching("Ctrl-C stops it");
+  }
+
+  /** Until the agent has said this. @throws with its output when it ends before. */
+  async reaching(text: string): Promise<this> {
     const end = this.ended.then((status) => {
       throw new Error(`svirt-agent run ${this.name}: exit ${status}\n${this.output}`);
     });
     end.catch(() => {});
-    while (!this.output.includes("Ctrl-C stops it")) {
-      await Promise.race([end, new Promise((resolve) => setTimeout(resolve, 50))]);
+    while (!this.output.includes(text)) {
+      await Promise.race([end, new Promise((resolve) => setTimeout(resolve, 20))]);
     }
     return this;
   }
@@ -143,6 +149,15 @@ export class Run {
     await this.call("Stop");
     return await this.ended;
   }
+}
+
+/** What the agent's log says is so now. */
+export function logState(): State {
+  const state = emptyState();
+  for (const line of readFileSync(LOG, "utf8").split("\n")) {
+    if (line !== "") fold(state, JSON.parse(line));
+  }
+  return state;
 }
 
 /** Tells the lab that denials were provoked on purpose. */
