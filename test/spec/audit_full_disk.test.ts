@@ -1,57 +1,14 @@
-import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-} from "node:fs";
-import { constants, tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { constants } from "node:os";
 import { SystemError } from "../../ffi/errno.ts";
 import * as libc from "../../ffi/libc.ts";
-import { checkLog } from "../../agent/audit/check.ts";
-import type { AuditEvent } from "../../agent/audit/event.ts";
 import { AuditLog, type Disk } from "../../agent/audit/log.ts";
 import { RESERVE_BYTES } from "../../agent/audit/reserve.ts";
+import { event, intent, path, records, useAuditFolder, wholeOf } from "../fakes/audit_folder.ts";
 
-let top: string;
-let folder: string;
-let path: string;
-let cases = 0;
-before(() => {
-  top = realpathSync(mkdtempSync(join(tmpdir(), "audit-full-disk-")));
-});
-beforeEach(() => {
-  folder = join(top, String(cases++));
-  mkdirSync(folder);
-  path = join(folder, "audit.jsonl");
-});
-afterEach(() => chmodSync(folder, 0o700));
-after(() => rmSync(top, { recursive: true }));
-
-function event(operation: string): AuditEvent {
-  return { event: "recover", operation, guest: "web1", did: [] };
-}
-
-function intent(id: string): AuditEvent {
-  const agent = { pid: 1, startTime: 1 };
-  return { event: "intent", operation: "attach", id, guest: "web1", agent, undo: [], plan: {} };
-}
-
-function records(): { [key: string]: unknown }[] {
-  return readFileSync(path, "utf8").split("\n").slice(0, -1).map((line) => JSON.parse(line));
-}
-
-function wholeOf(count: number) {
-  const checked = checkLog(path);
-  assert(checked.ok, JSON.stringify(checked));
-  assert.equal(checked.records, count);
-}
+useAuditFolder();
 
 /** A disk that is full when told to be, and may tear what it is given. */
 class FullDisk implements Disk {

@@ -1,65 +1,37 @@
-import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   chmodSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { SystemError } from "../../ffi/errno.ts";
 import { AuditError } from "../../agent/audit/audit_error.ts";
-import { checkLog } from "../../agent/audit/check.ts";
-import type { AuditEvent } from "../../agent/audit/event.ts";
 import { AuditLog } from "../../agent/audit/log.ts";
 import { seal, text } from "../../agent/audit/record.ts";
 import { RESERVE_BYTES } from "../../agent/audit/reserve.ts";
+import {
+  event,
+  folder,
+  intent,
+  path,
+  records,
+  useAuditFolder,
+  wholeOf,
+} from "../fakes/audit_folder.ts";
 
 const root = process.getuid?.() === 0;
 
-let top: string;
-let folder: string;
-let path: string;
-let cases = 0;
-before(() => {
-  top = realpathSync(mkdtempSync(join(tmpdir(), "audit-open-")));
-});
-beforeEach(() => {
-  folder = join(top, String(cases++));
-  mkdirSync(folder);
-  path = join(folder, "audit.jsonl");
-});
-afterEach(() => chmodSync(folder, 0o700));
-after(() => rmSync(top, { recursive: true }));
-
-function event(operation: string): AuditEvent {
-  return { event: "recover", operation, guest: "web1", did: [] };
-}
-
-function intent(id: string): AuditEvent {
-  const agent = { pid: 1, startTime: 1 };
-  return { event: "intent", operation: "attach", id, guest: "web1", agent, undo: [], plan: {} };
-}
-
-function records(): { [key: string]: unknown }[] {
-  return readFileSync(path, "utf8").split("\n").slice(0, -1).map((line) => JSON.parse(line));
-}
-
-function wholeOf(count: number) {
-  const checked = checkLog(path);
-  assert(checked.ok, JSON.stringify(checked));
-  assert.equal(checked.records, count);
-}
+useAuditFolder();
 
 describe("AuditLog.open", () => {
   it("creates a log that only its owner may read, and a reserve beside it", () => {
