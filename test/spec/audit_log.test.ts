@@ -29,6 +29,8 @@ import {
 } from "../fakes/audit_folder.ts";
 
 const { O_RDWR } = fsConstants;
+/** Of this file and so of its neighbours: `js` in dist/. */
+const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 
 useAuditFolder();
@@ -77,7 +79,7 @@ describe("AuditLog.append", () => {
     writeFileSync(
       script,
       `import { AuditLog } from ${
-        JSON.stringify(new URL("../../agent/audit/log.ts", import.meta.url).href)
+        JSON.stringify(new URL(`../../agent/audit/log.${ending}`, import.meta.url).href)
       };
        using log = AuditLog.open(${JSON.stringify(path)});
        for (let i = 0; i < 200; i++) {
