@@ -26,7 +26,7 @@ export { detach, type Quit } from "./operation/detach.ts";
 export type { FrozenImage } from "./operation/freeze.ts";
 export { recover, type RecoverOptions } from "./operation/recover.ts";
 export { snapshot, UnknownOutcomeError } from "./operation/snapshot.ts";
-export { RefusedError } from "./grant/refused_error.ts";
+export { RefusedError } from "./refused_error.ts";
 
 // --- a guest and its host
 export type { Backing, Format, Guest, Image, QemuSettings } from "./guest.ts";

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createInterface } from "node:readline/promises";
-import { RefusedError } from "../grant/refused_error.ts";
+import { RefusedError } from "../refused_error.ts";
 import { booleans } from "../label/boolean.ts";
 import { describeBooleanPlan } from "../label/boolean_plan.ts";
 import { makePlan } from "./boolean_plan.ts";

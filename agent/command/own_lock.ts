@@ -1,6 +1,6 @@
 import { constants, mkdirSync } from "node:fs";
 import { AT_FDCWD, openat2, RESOLVE_NO_SYMLINKS, setLock } from "../../ffi/libc.ts";
-import { RefusedError } from "../grant/refused_error.ts";
+import { RefusedError } from "../refused_error.ts";
 import type { Host } from "../host.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { placeOf } from "../process/place.ts";

@@ -17,7 +17,7 @@ import { startTimeOf } from "../process/contexts.ts";
 import type { Cgroup } from "../process/cgroup.ts";
 import { opaqueText } from "../qmp/pass.ts";
 import { decide, type ImageUser } from "./decide.ts";
-import { RefusedError } from "./refused_error.ts";
+import { RefusedError } from "../refused_error.ts";
 
 /** What a guest was granted: it is on the disk, and nothing has been done yet. */
 export interface Granted {

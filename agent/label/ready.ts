@@ -1,4 +1,4 @@
-import { RefusedError } from "../grant/refused_error.ts";
+import { RefusedError } from "../refused_error.ts";
 import type { Booleans } from "./boolean.ts";
 import type { StorageClass } from "./mount.ts";
 import type { Selinux } from "./selinux.ts";

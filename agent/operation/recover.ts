@@ -1,5 +1,5 @@
 import type { OpenIntent } from "../audit/state.ts";
-import { RefusedError } from "../grant/refused_error.ts";
+import { RefusedError } from "../refused_error.ts";
 import type { Host } from "../host.ts";
 import { cgroupOf, membersOf } from "../process/cgroup.ts";
 import { startTimeOf } from "../process/contexts.ts";

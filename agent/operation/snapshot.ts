@@ -10,7 +10,7 @@
 import { randomUUID } from "node:crypto";
 import { type AttachedGuest, type AttachedImage, letGo as close } from "../attached_guest.ts";
 import type { SnapshotPlan } from "../audit/state.ts";
-import { RefusedError } from "../grant/refused_error.ts";
+import { RefusedError } from "../refused_error.ts";
 import type { Host } from "../host.ts";
 import type { Layer } from "../image/layer.ts";
 import { QmpError } from "../qmp/monitor.ts";

@@ -4,7 +4,7 @@ import { constants } from "node:os";
 import { EXIT, UsageError } from "../../agent/command/command.ts";
 import { exitStatusOf } from "../../agent/command/exit_status.ts";
 import { ConfigError } from "../../agent/config/config_error.ts";
-import { RefusedError } from "../../agent/grant/refused_error.ts";
+import { RefusedError } from "../../agent/refused_error.ts";
 import { ImageError } from "../../agent/image/image_error.ts";
 import { CategoriesExhausted } from "../../agent/label/level.ts";
 import { NoSelinuxError } from "../../agent/label/ready.ts";
