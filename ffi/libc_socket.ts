@@ -20,7 +20,6 @@ export const AUDIT_NLGRP_READLOG = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
-const SO_ERROR = 4;
 const SO_PEERCRED = 17;
 const SO_PEERSEC = 31;
 const SO_RCVBUF = 8;
@@ -223,11 +222,6 @@ export function peerCredentials(fd: number): PeerCredentials {
 /** SO_PEERSEC: the peer's security context; `ENOPROTOOPT` where the kernel has no SELinux. */
 export function peerContext(fd: number): string {
   return new TextDecoder().decode(getOption(fd, SO_PEERSEC, 1024)).replace(/\0.*$/s, "");
-}
-
-/** SO_ERROR: the error that a non-blocking connect or an earlier send ended with; 0 for none. */
-export function pendingError(fd: number): number {
-  return new DataView(getOption(fd, SO_ERROR, 4).buffer).getInt32(0, true);
 }
 
 /** SO_RCVBUF, bytes; the kernel cuts it to net.core.rmem_max. */

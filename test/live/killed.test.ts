@@ -12,7 +12,15 @@ import { ATTACH_STEPS } from "../../agent/attach.ts";
 import { processContexts } from "../../agent/process/contexts.ts";
 import { cgroupOf, membersOf } from "../../agent/process/cgroup.ts";
 import { command, must, svirtAgent } from "./command.ts";
-import { type GuestFile, makeBase, makeGuest, prepareHost, Run, type Storage } from "./world.ts";
+import {
+  type GuestFile,
+  logState,
+  makeBase,
+  makeGuest,
+  prepareHost,
+  Run,
+  type Storage,
+} from "./world.ts";
 
 /** The guest's domain has levels of its own: nobody else runs in it here. */
 const DOMAIN = "svirt_prot_exec_t";
@@ -29,8 +37,12 @@ async function requireClear(guest: GuestFile, before: string): Promise<void> {
   assert.deepEqual(left, [], "nothing runs in a guest's context");
   // QEMU's own locks are refused as long as anybody holds one of ours.
   await must("qemu-io", "-f", "qcow2", "-c", "write 0 512", guest.root);
-  const list = await svirtAgent("guest", "list", "--json");
-  assert.deepEqual(JSON.parse(list.stdout).guests, [], "the log knows of no guest");
+  const { levels, grants, intents } = logState();
+  assert.deepEqual(
+    [levels.size, grants.size, intents.size],
+    [0, 0, 0],
+    "the log knows of no guest",
+  );
 }
 
 for (const storage of ["ext4", "nfs42"] satisfies Storage[]) {
@@ -78,7 +90,9 @@ for (const storage of ["ext4", "nfs42"] satisfies Storage[]) {
       await requireClear(guest, asBefore);
     });
 
-    it("and the log verifies after all of it", async () => {
+    it("and the log verifies after all of it, and lists no guest", async () => {
+      const list = await svirtAgent("guest", "list", "--json");
+      assert.deepEqual(JSON.parse(list.stdout).guests, []);
       const { status, stdout } = await command("/usr/sbin/svirt-agent", ["audit", "verify"]);
       assert.equal(status, 0, stdout);
     });

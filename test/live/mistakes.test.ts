@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import {
   existsSync,
   linkSync,
@@ -20,7 +21,7 @@ import { after, before, describe, it } from "node:test";
 import { emptyState } from "../../agent/audit/state.ts";
 import { processContexts } from "../../agent/process/contexts.ts";
 import { recordedAvcs } from "./audit_log.ts";
-import { must, svirtAgent } from "./command.ts";
+import { command, must, svirtAgent } from "./command.ts";
 import {
   claim,
   type GuestFile,
@@ -250,15 +251,33 @@ describe("QEMU that does not come up exits with 3", () => {
     await refused(file, 3, /no qemu-system-none/);
   });
 
-  it("after 20 s when nobody greets on its monitor, and ends what it left running", async () => {
-    const program = "/usr/libexec/svirt-lab/silent-qemu";
-    // Holds the pipe of its last words open even after the shell is killed.
-    writeFileSync(program, "#!/bin/sh\nsleep 120 &\nwait\n", { mode: 0o755 });
-    await must("restorecon", program);
-    const file = await guestFile("web1-bad", good.replace("qemu-system-x86_64", program));
-    const start = Date.now();
-    await refused(file, 3, /no greeting within 20000 ms/, /AVC with class unix_stream_socket/);
-    assert.ok(Date.now() - start < 30_000);
+  // Without an end of its own this would hang where the agent does.
+  const timeout = 60_000;
+  it(
+    "after 20 s when nobody greets on its monitor, and ends what it left",
+    { timeout },
+    async () => {
+      const program = "/usr/libexec/svirt-lab/silent-qemu";
+      // Holds the pipe of its last words open even after the shell is killed.
+      writeFileSync(program, "#!/bin/sh\nsleep 120 &\nwait\n", { mode: 0o755 });
+      await must("restorecon", program);
+      const file = await guestFile("web1-bad", good.replace("qemu-system-x86_64", program));
+      const start = Date.now();
+      await refused(file, 3, /no greeting within 20000 ms/, /AVC with class unix_stream_socket/);
+      assert.ok(Date.now() - start < 30_000);
+    },
+  );
+});
+
+describe("an image that another program uses", () => {
+  it("is refused with 2, with how to find that program, and is given back", async () => {
+    const program = spawn("qemu-io", ["-f", "qcow2", web1.root], { stdio: "pipe" });
+    try {
+      await new Promise((resolve) => program.stdout.once("data", resolve));
+      await refused(web1.file, 2, /is in use: another program uses it/, /\/proc\/locks/);
+    } finally {
+      program.kill();
+    }
   });
 });
 
@@ -281,6 +300,15 @@ describe("what another guest has", () => {
 
   it("is not started a second time", async () => {
     await refused(web1.file, 1, /another svirt-agent guards guest web1/);
+  });
+
+  it("cannot be written by a program that honours QEMU's locks", async () => {
+    const { status, stderr } = await command(
+      "qemu-io",
+      ["-f", "qcow2", "-c", "write 0 512", web1.root],
+    );
+    assert.equal(status, 1);
+    assert.match(stderr, /Failed to get "write" lock/);
   });
 
   it("is given back at Ctrl-C, and the agent exits with 0", async () => {

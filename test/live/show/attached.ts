@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { EXPECTED_OF_OTHERS } from "../../../agent/verify/expected.ts";
 import type { GuestVerdict } from "../../../agent/verify/guest.ts";
 import type { Attempt } from "../../../agent/verify/through_guest.ts";
 import { must } from "../command.ts";
@@ -40,7 +41,7 @@ export async function attached(run: Run, own: GuestFile, other: GuestFile): Prom
       ...common,
       image: `${other.name}/${path === other.root ? "root" : "data"}`,
       verdict: { open: tried[0]!.decision },
-      expected: { open: "denied" },
+      expected: EXPECTED_OF_OTHERS,
       witnesses: witnessesOf(tried),
     });
   });
