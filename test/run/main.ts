@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { runCommand } from "./command.ts";
 import { add, formatCounts, NONE } from "./counts.ts";
 import { judge, type Outcome, outcomeLine } from "./outcome.ts";
-import { provideQemuImg } from "./qemu_img.ts";
+import { providePackages } from "./host_packages.ts";
 import { LIVE, type Step, STEPS } from "./steps.ts";
 
 const HELP = `Everything that has to hold.
@@ -52,7 +52,7 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => interrupt.abort());
-  if (steps.some(({ runner, inLab }) => runner !== undefined && !inLab)) await provideQemuImg(say);
+  if (steps.some(({ runner, inLab }) => runner !== undefined && !inLab)) await providePackages(say);
 
   const outcomes = [
     ...await runOverlapping(steps.filter(({ inLab }) => !inLab)),
