@@ -64,8 +64,9 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     for (const [i, image] of opened.entries()) {
       const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);
       const passed = await passImage(qemu, image, lacks);
+      const { openedAs } = image;
       const kept = { ro: image.ro.duplicate(), locked: image.locked.duplicate() };
-      images.push({ ...found[i]!, label: labels[i]!, passed, ...kept });
+      images.push({ ...found[i]!, label: labels[i]!, passed, openedAs, ...kept });
     }
     step("pass");
     for (const layers of chainsOf(guest)) await runAll(qemu.monitor, imageGraph(layers, guest));

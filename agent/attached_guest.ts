@@ -16,6 +16,10 @@ export interface AttachedImage extends Inspected {
   readonly ro: OwnedFd;
   /** Owned: a duplicate of the open file that carries the locks; `ro` where the guest only reads. */
   readonly locked: OwnedFd;
+  /** Uid that opened what was passed. */
+  readonly openedAs: number;
+  /** Owned: behind a fence, the read-write open file that the guest had; the server refuses it. */
+  readonly fenced?: OwnedFd;
 }
 
 /** A guest whose QEMU runs and has its images. */
@@ -33,9 +37,10 @@ export interface AttachedGuest extends Disposable {
 }
 
 /** Closes the agent's descriptors of a file; the guest has its own. */
-export function letGo({ ro, locked }: AttachedImage): void {
+export function letGo({ ro, locked, fenced }: AttachedImage): void {
   ro[Symbol.dispose]();
   locked[Symbol.dispose]();
+  fenced?.[Symbol.dispose]();
 }
 
 /** Owns the monitor, the pidfd and the locks; disposing of it leaves QEMU running. */

@@ -3,12 +3,17 @@ import type { Access } from "./owned_fd.ts";
 /** How QEMU reads a file; always given, never probed. QAPI `BlockdevDriver`. */
 export type Format = "qcow2" | "raw";
 
+/** `owner`: on NFS without labels write access to a frozen image is revoked by its owner. */
+export type Fence = "off" | "owner";
+
 /** A guest and its images, as its file describes them. */
 export interface Guest {
   /** Lower-case letters, digits, `.`, `_`, `-`; at most 63; it names files and cgroups. */
   readonly name: string;
   readonly qemu: QemuSettings;
   readonly images: readonly Image[];
+  /** Absent: as agent.toml says. */
+  readonly fence?: Fence;
   /** File that it was read from, for messages. */
   readonly file: string;
 }

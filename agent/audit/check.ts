@@ -1,10 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { follow, type Problem } from "./chain.ts";
 import { lines } from "./lines.ts";
-import { EMPTY, type Head, MAX_LINE } from "./record.ts";
+import { type AuditRecord, EMPTY, type Head, MAX_LINE } from "./record.ts";
 
 /** Notes that are kept; the rest is only counted. */
 const MAX_NOTES = 100;
+
+type Take = (record: AuditRecord) => void;
 
 /** A log whose every record is as it was written, or the first that is not. */
 export type Checked = Whole | Broken;
@@ -44,20 +46,24 @@ export interface Broken extends Problem {
  *
  * The file is read with `node:fs`, links followed: an auditor checks a copy, on any machine.
  *
+ * @param take Told each record once it is known to be as it was written.
  * @throws The error of `node:fs` when the file cannot be read.
  */
-export function checkLog(path: string): Checked {
+export function checkLog(path: string, take: Take = () => {}): Checked {
   // O_NONBLOCK: opening a FIFO that someone put there must not hang.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     if (!fstatSync(fd).isFile()) throw new TypeError(`Cannot check "${path}": not a regular file`);
-    return checkLines((buffer, offset) => readSync(fd, buffer, 0, buffer.length, offset));
+    return checkLines((buffer, offset) => readSync(fd, buffer, 0, buffer.length, offset), take);
   } finally {
     closeSync(fd);
   }
 }
 
-function checkLines(read: (buffer: Uint8Array, offset: number) => number): Checked {
+function checkLines(
+  read: (buffer: Uint8Array, offset: number) => number,
+  take: Take,
+): Checked {
   const notes: Note[] = [];
   let head: Head = EMPTY;
   let time = "";
@@ -70,6 +76,7 @@ function checkLines(read: (buffer: Uint8Array, offset: number) => number): Check
     if (next.record.time < time && notes.length < MAX_NOTES) {
       notes.push({ line, text: `the clock went back from ${time} to ${next.record.time}` });
     }
+    take(next.record);
     head = next.record;
     time = next.record.time;
     bytes += text.length + 1;

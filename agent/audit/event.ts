@@ -1,3 +1,4 @@
+import type { Owner } from "../image/owner.ts";
 import type { Access, Identity } from "../owned_fd.ts";
 
 /**
@@ -91,13 +92,6 @@ export type Undo =
   | { readonly kind: "level"; readonly level: string }
   | { readonly kind: "cgroup"; readonly path: string }
   | ({ readonly kind: "process" } & ProcessName);
-
-/** Owner and permissions of a file, as in struct stat. */
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
-}
 
 /** A descriptor of an image was passed to a guest. */
 export interface GrantEvent {

@@ -4,9 +4,9 @@ import type {
   GrantEvent,
   IntentEvent,
   OutcomeEvent,
-  Owner,
   RevokeEvent,
 } from "./event.ts";
+import type { Owner } from "../image/owner.ts";
 import type { AuditRecord, Seal } from "./record.ts";
 
 /** A grant that nothing has revoked. */
@@ -131,8 +131,8 @@ class Folded implements State {
         // The first one found the file as it was; later ones find what the agent made of it.
         if (undo.kind === "label") reference.original.label ??= undo.label;
         else {
-          const { uid, gid, mode } = undo;
-          reference.original.owner ??= { uid, gid, mode };
+          const { uid, gid, mode, acl } = undo;
+          reference.original.owner ??= { uid, gid, mode, ...(acl && { acl }) };
         }
       }
     }

@@ -1,5 +1,6 @@
 import type { Guest } from "../guest.ts";
 import type { Host } from "../host.ts";
+import { isFenceable } from "../image/fence.ts";
 import type { Inspected } from "../image/inspect.ts";
 import { chainsOf, layerName } from "../image/layer.ts";
 import { labelFor } from "../label/assign.ts";
@@ -19,7 +20,13 @@ export function planOf(guest: Guest, found: readonly Inspected[], { settings }: 
           `chcon ${formatContext(labelFor(layer, "s0:cX,cY"))} ${layer.path}` +
           `   # was ${label === undefined ? "unlabelled" : formatContext(label)}`,
         ]
-        : [`# keeps its label; closed to guests while ${storage.boolean} is off`],
+        : [
+          `# keeps its label; closed to guests while ${storage.boolean} is off`,
+          ...isFenceable(storage) && layer.access === "rw" &&
+              (guest.fence ?? settings.fence) === "owner"
+            ? [`# once frozen: chown root:GROUP-OF-${guest.qemu.user} ${layer.path}; chmod 0640`]
+            : [],
+        ],
     ]),
     `runuser -u ${guest.qemu.user} -- ${guest.qemu.binary} -name ${guest.name} ` +
     `-accel ${guest.qemu.accelerator} -S ${

@@ -64,6 +64,17 @@ export const COMMANDS: readonly Command[] = [
     load: () => import("./image_chain.ts"),
   },
   {
+    name: "image restore",
+    operands: "PATH",
+    summary: "give an image back what a host's log says it had, when that host is gone",
+    options: {
+      config,
+      "from-audit": { type: "string", value: "FILE", help: "that host's log, or a copy of it" },
+      "dry-run": dryRun,
+    },
+    load: () => import("./image_restore.ts"),
+  },
+  {
     name: "snapshot create",
     operands: "GUEST [IMAGE...]",
     summary: "freeze images of a running guest and put overlays on top, all or none",

@@ -1,4 +1,4 @@
-import { fence } from "./not_yet.ts";
+import type { Fence } from "../guest.ts";
 import { absolutePath } from "./path.ts";
 import {
   list,
@@ -27,6 +27,8 @@ export interface HostSettings {
   readonly boolean: "ask" | "off";
   /** What happens when somebody switches it on while guests run. */
   readonly onBooleanOn: "report" | "stop-guest";
+  /** For guests whose file does not say. */
+  readonly fence: Fence;
   /** Absolute; sockets and other files of running guests. */
   readonly runtimeFolder: string;
 }
@@ -56,7 +58,7 @@ const categories: Reader<CategoryRange> = (value, place) => {
 };
 
 const settings: Reader<HostSettings> = (value, place) => {
-  const { fence: _, ...rest } = table({
+  const read = table<HostSettings>({
     folders: required(list(absolutePath), 'say where images lie: ["/srv/images"]'),
     audit: optionalTable(table<AuditSettings>({
       folder: optional(absolutePath, "/var/log/svirt-agent"),
@@ -65,9 +67,9 @@ const settings: Reader<HostSettings> = (value, place) => {
     boolean: optional(oneOf("ask", "off"), "ask"),
     onBooleanOn: optional(oneOf("report", "stop-guest"), "report"),
     runtimeFolder: optional(absolutePath, "/run/svirt-agent"),
-    fence,
+    fence: optional(oneOf("off", "owner"), "off"),
   })(value, place);
-  if (rest.folders.length > 0) return rest;
+  if (read.folders.length > 0) return read;
   throw place.at("folders").error('empty (say where images lie: ["/srv/images"])');
 };
 

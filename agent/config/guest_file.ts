@@ -1,6 +1,6 @@
-import type { Backing, Format, Guest, Image, QemuSettings } from "../guest.ts";
+import type { Backing, Fence, Format, Guest, Image, QemuSettings } from "../guest.ts";
 import { checkArguments } from "./arguments.ts";
-import { fence, labels, monitor } from "./not_yet.ts";
+import { labels, monitor } from "./not_yet.ts";
 import { filePath, plain } from "./path.ts";
 import {
   boolean,
@@ -90,15 +90,15 @@ const image: Reader<Image> = (value, place) => {
 };
 
 const guest: Reader<Omit<Guest, "file">> = (value, place) => {
-  const { image: images, fence: _f, labels: _l, ...rest } = table({
+  const { image: images, fence, labels: _, ...rest } = table({
     name: required(name),
     qemu: required(qemu, "describe it as [qemu]"),
     image: optional(list(image), []),
-    fence,
+    fence: optional<Fence | undefined>(oneOf("off", "owner"), undefined),
     labels,
   })(value, place);
   requireDistinct(images, place.at("image"));
-  return { ...rest, images };
+  return { ...rest, images, ...(fence && { fence }) };
 };
 
 /** Two nodes on one file would each believe that nobody else writes it. */

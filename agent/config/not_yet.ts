@@ -1,12 +1,5 @@
 import { type Key, oneOf, optional, unsupported } from "./schema.ts";
 
-/** `fence`, in agent.toml and in guest files. */
-export const fence: Key<"off"> = wordNotYet(
-  "off",
-  "owner",
-  "Leave it out: on NFS without labels write access is then revoked with the grade cooperative.",
-);
-
 /** `labels`, in guest files. */
 export const labels: Key<"descriptor"> = wordNotYet(
   "descriptor",

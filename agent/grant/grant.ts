@@ -8,6 +8,7 @@ import type { Host } from "../host.ts";
 import { openBeneath, requireSame } from "../image/folder.ts";
 import { type Inspected, labelText } from "../image/inspect.ts";
 import { needsOwner } from "../image/open.ts";
+import { type Owner, readOwner } from "../image/owner.ts";
 import { isOurs, labelFor } from "../label/assign.ts";
 import { formatContext } from "../label/context.ts";
 import { levelsInUse } from "../label/in_use.ts";
@@ -125,13 +126,12 @@ function requireTop(found: readonly Inspected[], { overlays }: State): void {
 function lookAgain(image: Inspected, { folders, selinux }: Host): Inspected {
   using fd = openBeneath(folders, image.layer.path, constants.O_RDONLY);
   requireSame(fd, image.identity, image.layer.path);
-  const { uid, gid, mode } = fd.stat();
-  return { ...image, uid, gid, mode, label: selinux.readLabel(fd) };
+  return { ...image, ...readOwner(fd), label: selinux.readLabel(fd) };
 }
 
 /** What puts this file back as it was, before the first of our guests had it. */
 function undoOf(image: Inspected, credential: Credential, state: State): Undo[] {
-  const { layer: { path }, identity, uid, gid, mode, storage } = image;
+  const { layer: { path }, identity, uid, gid, mode, acl, storage } = image;
   const original = state.references.get(identity)?.original;
   if (original?.label === undefined && image.label !== undefined && isOurs(image.label)) {
     throw new RefusedError(
@@ -140,12 +140,13 @@ function undoOf(image: Inspected, credential: Credential, state: State): Undo[] 
     );
   }
   const label = original?.label ?? labelText(image);
+  const owner: Owner = { uid, gid, mode, ...(acl && { acl }) };
   return [
     ...storage.keepsLabels && label !== null
       ? [{ kind: "label", path, identity, label } as const]
       : [],
     ...needsOwner(image, credential)
-      ? [{ kind: "owner", path, identity, ...(original?.owner ?? { uid, gid, mode }) } as const]
+      ? [{ kind: "owner", path, identity, ...original?.owner ?? owner } as const]
       : [],
   ];
 }

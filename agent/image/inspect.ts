@@ -9,14 +9,12 @@ import { type Folder, openBeneath, requireSame } from "./folder.ts";
 import { type Header, readHeader } from "./header.ts";
 import { ImageError } from "./image_error.ts";
 import { type Layer, layersOf } from "./layer.ts";
+import { type Owner, readOwner } from "./owner.ts";
 
 /** A file as it was found, before anything was done to it. */
-export interface Inspected {
+export interface Inspected extends Owner {
   readonly layer: Layer;
   readonly identity: Identity;
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
   readonly label: Context | undefined;
   /** What its filesystem can promise. */
   readonly storage: StorageClass;
@@ -77,8 +75,7 @@ export function inspectLayer(
   selinux: Selinux,
 ): Inspected {
   using fd = openBeneath(folders, layer.path, constants.O_RDONLY);
-  const { uid, gid, mode } = fd.stat();
-  if ((mode & constants.S_IFMT) === constants.S_IFBLK) {
+  if ((fd.stat().mode & constants.S_IFMT) === constants.S_IFBLK) {
     throw new ImageError("storage", layer.path, "is a block device, which cannot be attached yet", {
       hint: "Put the image into a file.",
     });
@@ -91,7 +88,7 @@ export function inspectLayer(
       `lies on storage that is refused: ${storage.refused}`,
     );
   }
-  return { layer, identity: fd.identity, uid, gid, mode, label: selinux.readLabel(fd), storage };
+  return { layer, identity: fd.identity, ...readOwner(fd), label: selinux.readLabel(fd), storage };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { fchown } from "../../ffi/libc.ts";
+import { fchown } from "../../ffi/libc_owner.ts";
 import { type Credential, withFilesystemCredential } from "../../ffi/libc_process.ts";
 import { SystemError } from "../../ffi/errno.ts";
 import type { OwnedFd } from "../owned_fd.ts";
@@ -13,6 +13,8 @@ export interface OpenImage extends Inspected, Disposable {
   readonly ro: OwnedFd;
   /** For an image that the guest may write. */
   readonly rw: OwnedFd | undefined;
+  /** Uid that opened them: whom an NFS server sees for as long as they are open. */
+  readonly openedAs: number;
   /** The one of them that carries the locks, which last as long as anybody holds it. */
   readonly locked: OwnedFd;
 }
@@ -62,7 +64,7 @@ export function openImage(
     const locked = rw ?? ro;
     lockImage(locked, layer.access);
     const dispose = () => opened.forEach((fd) => fd[Symbol.dispose]());
-    return { ...found, ro, rw, locked, [Symbol.dispose]: dispose };
+    return { ...found, ro, rw, openedAs: credential.uid, locked, [Symbol.dispose]: dispose };
   } catch (error) {
     for (const fd of opened) fd[Symbol.dispose]();
     if (!(error instanceof SystemError)) throw error;

@@ -1,14 +1,13 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { AuditEvent } from "../audit/event.ts";
 import type { Host } from "../host.ts";
-import { lockImage, unlockImage } from "../image/lock.ts";
-import { labelImage } from "../label/apply.ts";
 import type { Grade } from "../label/mount.ts";
 import { removeFd } from "../qmp/fdset.ts";
 import { fdsetBehaviour } from "../qmp/version.ts";
 import { fileNode, formatNode } from "../qmp/graph.ts";
 import { type ImageVerdict, verifyGuest } from "../verify/guest.ts";
 import type { Prepared } from "./prepare_overlay.ts";
+import { revokeWrite } from "./revoke_write.ts";
 import { snapshotStep } from "./snapshot_steps.ts";
 import { tellError } from "./tell_error.ts";
 
@@ -111,7 +110,7 @@ function revocation(
   const evidence = { problems, ...(verdict && { label: verdict.label, ...verdict.witnesses }) };
   const about = { guest, image: layer.image.name, path: layer.path, identity };
   if (grade !== undefined) {
-    const mechanism = storage.revocation;
+    const mechanism = grade === "enforced (server)" ? "fence" : storage.revocation;
     return { event: "revoke", operation, ...about, left: "ro", mechanism, grade, evidence };
   }
   return {
@@ -144,32 +143,6 @@ function belowOf({ layer }: AttachedImage, { images }: AttachedGuest): AttachedI
   return images.find((other) =>
     other.layer.image === layer.image && other.layer.depth === layer.depth
   );
-}
-
-/** Label and lock of a file that nobody may write any more. */
-function revokeWrite(
-  image: AttachedImage,
-  { context }: AttachedGuest,
-  { selinux }: Host,
-  problems: Error[],
-): AttachedImage {
-  const { locked, ro } = image;
-  let label = image.label;
-  try {
-    label = labelImage(image, context.level ?? "s0", selinux);
-  } catch (error) {
-    problems.push(error as Error);
-  }
-  try {
-    // The old lock says that somebody writes; it would stand in the way of the new one.
-    unlockImage(locked);
-    lockImage(ro, "ro");
-    locked[Symbol.dispose]();
-    return { ...image, label, locked: ro };
-  } catch (error) {
-    problems.push(error as Error);
-    return { ...image, label };
-  }
 }
 
 function putOnTop(

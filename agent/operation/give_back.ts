@@ -1,9 +1,9 @@
 import { constants } from "node:fs";
-import { fchown } from "../../ffi/libc.ts";
-import type { FindingEvent, Owner } from "../audit/event.ts";
+import type { FindingEvent } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { openBeneath, requireSame } from "../image/folder.ts";
+import { type Owner, ownerText, writeOwner } from "../image/owner.ts";
 import { isOurs } from "../label/assign.ts";
 import { parseContext } from "../label/context.ts";
 import type { Identity, OwnedFd } from "../owned_fd.ts";
@@ -37,7 +37,7 @@ export function giveBack(
     if (reference === undefined || reference.users.some((user) => user.guest !== guest)) continue;
     const { path, original } = reference;
     try {
-      did.push(...restore(path, identity, original, host));
+      did.push(...restoreFile(path, identity, original, host));
     } catch (error) {
       if (isGone(error as Error & { code?: string })) {
         did.push(`${path} is gone`);
@@ -76,7 +76,13 @@ function requireStill(fd: OwnedFd, identity: Identity, selinux: Host["selinux"])
   if (!isRenumbered) requireSame(fd, identity, fd.path);
 }
 
-function restore(
+/**
+ * Puts label, owner, mode and ACL of one file back.
+ *
+ * @returns What was done.
+ * @throws `ImageError` `replaced` when `path` is another file now.
+ */
+export function restoreFile(
   path: string,
   identity: Identity,
   { label, owner }: { readonly label?: string; readonly owner?: Owner },
@@ -91,8 +97,8 @@ function restore(
     did.push(`label of ${path} is ${label} again`);
   }
   if (owner !== undefined) {
-    fchown(fd.number, owner.uid, owner.gid, path);
-    did.push(`owner of ${path} is ${owner.uid}:${owner.gid} again`);
+    writeOwner(fd, owner);
+    did.push(`owner of ${path} is ${ownerText(owner)} again`);
   }
   return did;
 }

@@ -1,14 +1,8 @@
 import { constants } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { posix } from "node:path";
-import {
-  fchown,
-  lstatx,
-  openat2,
-  RESOLVE_BENEATH,
-  RESOLVE_NO_SYMLINKS,
-  unlinkat,
-} from "../../ffi/libc.ts";
+import { lstatx, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, unlinkat } from "../../ffi/libc.ts";
+import { fchown } from "../../ffi/libc_owner.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";

@@ -47,7 +47,8 @@ export async function prepareOverlay(
   const kept = { ro: opened.ro.duplicate(), locked: opened.locked.duplicate() };
   try {
     await writeHeader(attached, old, found, host.folders);
-    return { old, overlay: { ...found, label, passed, ...kept } };
+    const { openedAs } = opened;
+    return { old, overlay: { ...found, label, passed, openedAs, ...kept } };
   } catch (error) {
     for (const fd of Object.values(kept)) fd[Symbol.dispose]();
     throw error;

@@ -13,9 +13,11 @@ import type { SnapshotPlan } from "../audit/state.ts";
 import { RefusedError } from "../refused_error.ts";
 import type { Host } from "../host.ts";
 import type { Layer } from "../image/layer.ts";
+import { readOwner } from "../image/owner.ts";
 import { QmpError } from "../qmp/monitor.ts";
 import { freeze, type FrozenImage } from "./freeze.ts";
 import { planOverlay } from "./overlay.ts";
+import { fenceOf, wantsFence } from "./revoke_write.ts";
 import { snapshotStep } from "./snapshot_steps.ts";
 import { letGo, type Prepared, prepareOverlay } from "./prepare_overlay.ts";
 
@@ -98,20 +100,28 @@ function chooseTops({ guest, images }: AttachedGuest, names: readonly string[]):
 }
 
 function recordIntent(
-  { guest }: AttachedGuest,
+  attached: AttachedGuest,
   tops: readonly AttachedImage[],
   layers: readonly Layer[],
-  { log, agent }: Host,
+  host: Host,
 ): string {
+  const { guest } = attached;
+  const { log, agent } = host;
   const id = randomUUID();
+  const fenced = tops.filter((top) => wantsFence(top, fenceOf(attached, host)));
   log.append({
     event: "intent",
     operation: "snapshot",
     id,
     guest: guest.name,
     agent,
-    // Its random name is its identity until it exists.
-    undo: layers.map(({ path }) => ({ kind: "unlink", path, identity: null })),
+    undo: [
+      // Its random name is its identity until it exists.
+      ...layers.map(({ path }) => ({ kind: "unlink", path, identity: null }) as const),
+      ...fenced.map(({ layer: { path }, identity, ro }) =>
+        ({ kind: "owner", path, identity, ...readOwner(ro) }) as const
+      ),
+    ],
     plan: tops.map(({ layer }, i) => ({
       freeze: layer.path,
       overlay: layers[i]!.path,

@@ -9,7 +9,8 @@ import { processContexts } from "../process/contexts.ts";
 import { type Descriptor, descriptorsOf } from "../process/descriptor.ts";
 import { differences, type Expected, expectedOfOwn } from "./expected.ts";
 import { policyWitness } from "./policy_witness.ts";
-import type { Verdict } from "./verdict.ts";
+import { serverWitness } from "./server_witness.ts";
+import type { Decision, Verdict } from "./verdict.ts";
 
 /** What was found out about one file of a guest. */
 export interface ImageVerdict {
@@ -24,6 +25,8 @@ export interface ImageVerdict {
   readonly grade?: Grade;
   readonly witnesses: {
     readonly policy: Verdict;
+    /** What the NFS server says to a write through the descriptor that was passed; behind a fence. */
+    readonly server?: Decision;
     /** Modes in which QEMU's process holds the file; /proc, so cooperative at most. */
     readonly holds: readonly Access[];
   };
@@ -72,18 +75,26 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
 
 function verifyImage(
   { context }: AttachedGuest,
-  { layer, identity, locked, storage }: AttachedImage,
+  { layer, identity, locked, storage, fenced }: AttachedImage,
   held: readonly Descriptor[],
   { selinux, policy }: Host,
 ): ImageVerdict {
   const label = selinux.readLabel(locked);
   if (label === undefined) throw new VerdictError(`"${layer.path}" has no label`);
-  const witness = policyWitness(context, label, selinux.ownContext(), policy).verdict;
+  const own = selinux.ownContext();
+  const witness = policyWitness(context, label, own, policy).verdict;
+  const server = fenced &&
+    serverWitness(fenced, policy.access(own, label, "file").decide("write"));
   const holds = [
     ...new Set(held.filter((fd) => fd.identity === identity).map(({ access }) => access)),
   ];
   // Where labels decide, holding no descriptor is no excuse for a label that lets one write.
-  const verdict = storage.keepsLabels ? witness : withDescriptors(witness, holds);
+  const verdict = storage.keepsLabels
+    ? witness
+    : server
+    ? { ...witness, write: server }
+    : withDescriptors(witness, holds);
+  const grade = server?.answer === "denied" ? "enforced (server)" : storage.grade;
   const expected = expectedOfOwn(layer.access);
   return {
     image: layerName(layer),
@@ -93,8 +104,8 @@ function verifyImage(
     verdict,
     expected,
     asExpected: differences(verdict, expected).length === 0,
-    ...(layer.access === "ro" && verdict.write.answer === "denied" && { grade: storage.grade }),
-    witnesses: { policy: witness, holds },
+    ...(layer.access === "ro" && verdict.write.answer === "denied" && { grade }),
+    witnesses: { policy: witness, ...(server && { server }), holds },
   };
 }
 

@@ -77,6 +77,7 @@ export class FakeHost implements Host, Disposable {
       categories: { low: 0, high: 1023 },
       boolean: "ask",
       onBooleanOn: "report",
+      fence: "off",
       runtimeFolder: join(this.folder, "run"),
     };
   }

@@ -83,7 +83,7 @@ describe("a descriptor passed to a QEMU in a guest's context", () => {
     const found = inspectLayer(layersOf(guest)[0]!, [folder], kernel);
     using ro = openBeneath([folder], path, constants.O_RDONLY);
     using rw = openBeneath([folder], path, constants.O_RDWR);
-    const image = { ...found, ro, rw, locked: rw, [Symbol.dispose]() {} };
+    const image = { ...found, ro, rw, openedAs: 0, locked: rw, [Symbol.dispose]() {} };
     const host = { selinux: kernel, policy: livePolicy };
     return await passImage(
       qemu,

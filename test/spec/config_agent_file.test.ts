@@ -28,6 +28,7 @@ const DEFAULTS = {
   boolean: "ask",
   onBooleanOn: "report",
   runtimeFolder: "/run/svirt-agent",
+  fence: "off",
 };
 
 describe("readAgent", () => {
@@ -43,7 +44,7 @@ describe("readAgent", () => {
         boolean = "off"
         onBooleanOn = "stop-guest"
         runtimeFolder = "/run/x"
-        fence = "off"
+        fence = "owner"
         [audit]
         folder = "/var/log/x"
       `),
@@ -54,6 +55,7 @@ describe("readAgent", () => {
         boolean: "off",
         onBooleanOn: "stop-guest",
         runtimeFolder: "/run/x",
+        fence: "owner",
       },
     );
   });
@@ -103,7 +105,7 @@ describe("readAgent", () => {
         `${SRV}[audit]\nfolders = "x"`,
         'audit.folders: unknown key (did you mean "folder"?)',
       ],
-      ["a fence", `${SRV}fence = "owner"`, 'fence: "owner" is not supported yet'],
+      ["a fence of another kind", `${SRV}fence = "on"`, /^.*fence: "on" is not known/],
       ["__proto__ as a key", `${SRV}__proto__ = 1`, /__proto__: unknown key/],
     ] as [string, string, string | RegExp][]
   ) {

@@ -110,7 +110,13 @@ describe("readGuest", () => {
   });
 
   it("takes the words for what is the default anyway", () => {
-    assert.equal(read(`fence = "off"\nlabels = "descriptor"\n${GUEST}`).name, "web1");
+    assert.equal(read(`labels = "descriptor"\n${GUEST}`).name, "web1");
+  });
+
+  it("has a fence of its own, or leaves that to agent.toml", () => {
+    assert.equal(read(`fence = "owner"\n${GUEST}`).fence, "owner");
+    assert.equal(read(`fence = "off"\n${GUEST}`).fence, "off");
+    assert.equal("fence" in read(GUEST), false);
   });
 
   for (
@@ -253,7 +259,11 @@ describe("readGuest", () => {
         GUEST.replace('"qemu"', '"./qemu"'),
         'qemu.binary: "./qemu" is neither absolute nor a name to look up in PATH',
       ],
-      ["a fence", `fence = "owner"\n${GUEST}`, 'fence: "owner" is not supported yet'],
+      [
+        "a fence of another kind",
+        `fence = "mode"\n${GUEST}`,
+        'fence: "mode" is not known (say "off" or "owner")',
+      ],
       ["sVirt's labels", `labels = "svirt"\n${GUEST}`, 'labels: "svirt" is not supported yet'],
       [
         "a monitor, before what else is missing",
@@ -269,9 +279,9 @@ describe("readGuest", () => {
   }
 
   it("keeps file, key and hint beside the message", () => {
-    const { file: where, key, hint } = errorOf(`fence = "owner"\n${GUEST}`);
+    const { file: where, key, hint } = errorOf(`labels = "svirt"\n${GUEST}`);
     assert.equal(where, file);
-    assert.equal(key, "fence");
+    assert.equal(key, "labels");
     assert.match(hint ?? "", /^Leave it out/);
   });
 
