@@ -43,12 +43,6 @@ function onServer(path: string): Promise<string> {
   return must("stat", "-c", "%u:%g %a", path.replace("/srv/", "/export/"));
 }
 
-async function fencedGuest(name: string): Promise<GuestFile> {
-  const guest = await makeGuest(name, "nfs42");
-  writeFileSync(guest.file, `fence = "owner"\n${readFileSync(guest.file, "utf8")}`);
-  return guest;
-}
-
 before(async () => {
   await prepareHost();
   makeBase("nfs42");
@@ -93,7 +87,7 @@ describe('a guest with fence = "owner" on nfs42', () => {
   let asBefore: string;
 
   before(async () => {
-    guest = await fencedGuest("web1");
+    guest = await makeGuest("web1", "nfs42", "owner");
     chmodSync(guest.root, 0o660);
     await must("setfacl", "-m", "u:1234:rw", guest.root.replace("/srv/", "/export/"));
     asBefore = await acl();
@@ -137,6 +131,8 @@ describe('a guest with fence = "owner" on nfs42', () => {
     assert.match(await holder.ask(`read ${kept} 0 4`), /^514649fb$/);
     const avcs = await avcsOf(holder.pid, ({ tclass }) => tclass === "file", 500);
     assert.deepEqual(avcs, [], "it was the server, not SELinux");
+    // A process with the guest's categories that is not its QEMU is a finding, too.
+    holder[Symbol.dispose]();
   });
 
   it("goes on writing its overlay and reading the frozen image", async () => {
@@ -154,7 +150,8 @@ describe('a guest with fence = "owner" on nfs42', () => {
     assert.deepEqual(verdict.verdict.write, { answer: "allowed", by: "server" });
     assert.equal(verdict.grade, undefined);
     chownSync(guest.root, 0, qemuUser.gid);
-    assert.equal((await svirtAgent("verify", "web1")).status, 0);
+    const again = await svirtAgent("verify", "web1");
+    assert.equal(again.status, 0, again.stdout);
   });
 
   it("is refused `image restore` while it runs", async () => {
@@ -182,7 +179,7 @@ describe("a host that died with a fence up", () => {
   let config: string;
 
   before(async () => {
-    guest = await fencedGuest("web2");
+    guest = await makeGuest("web2", "nfs42", "owner");
     const died = new Run("web2", guest.file, { SVIRT_TEST_DIE_AFTER: "snapshot:relabel" });
     await died.running();
     died.call("SnapshotCreate", { images: ["root"] }).catch(() => {});

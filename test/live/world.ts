@@ -3,6 +3,7 @@ import { appendFileSync, chmodSync, mkdirSync, readFileSync, writeFileSync } fro
 import { emptyState, fold, type State } from "../../agent/audit/state.ts";
 import { call, type Parameters } from "../../agent/service/varlink.ts";
 import { GUEST_INTERFACE } from "../../agent/service/guest_interface.ts";
+import type { Fence } from "../../agent/guest.ts";
 import { must } from "./command.ts";
 
 /** Where images of each kind of storage lie in the lab. */
@@ -33,14 +34,20 @@ export interface GuestFile {
   readonly root: string;
   readonly data: string;
   readonly base: string;
+  readonly fence: Fence;
 }
 
 /** Makes the images, as an administrator would, and the guest's file. */
-export async function makeGuest(name: string, storage: Storage): Promise<GuestFile> {
+export async function makeGuest(
+  name: string,
+  storage: Storage,
+  fence: Fence = "off",
+): Promise<GuestFile> {
   const folder = STORAGE[storage];
   const guest = {
     name,
     storage,
+    fence,
     file: `${SETTINGS}/guests.d/${name}.toml`,
     root: `${folder}/${name}.qcow2`,
     data: `${folder}/${name}-data.raw`,
@@ -61,8 +68,9 @@ export function makeBase(storage: Storage): void {
   chmodSync(path, 0o644);
 }
 
-function guestToml({ name, root, data, base }: GuestFile): string {
+function guestToml({ name, root, data, base, fence }: GuestFile): string {
   return `name = "${name}"
+fence = "${fence}"
 
 [qemu]
 binary = "qemu-system-x86_64"

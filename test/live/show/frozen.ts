@@ -1,5 +1,6 @@
 import type { FrozenImage } from "../../../agent/operation/freeze.ts";
 import { descriptorsOf } from "../../../agent/process/descriptor.ts";
+import type { Grade } from "../../../agent/label/mount.ts";
 import type { GuestVerdict } from "../../../agent/verify/guest.ts";
 import type { Decision } from "../../../agent/verify/verdict.ts";
 import { must, svirtAgent } from "../command.ts";
@@ -64,9 +65,11 @@ async function hostile(
   holder: Holder,
   kept: number,
   overlay: number,
-  { root, storage }: GuestFile,
+  guest: GuestFile,
   common: Pick<Check, "storage" | "guest" | "image" | "stage">,
 ): Promise<Check> {
+  const { root } = guest;
+  const grade = gradeOf(guest);
   const tried: Record<string, string> = {};
   for (
     const command of [
@@ -82,27 +85,28 @@ async function hostile(
       `reopen ${kept} rw`,
     ]
   ) {
-    // Where nothing keeps it from truncating, it would: that is the next issue's.
-    if (storage !== "ext4" && /^(ftruncate|moveext)/.test(command)) continue;
+    // Where nothing keeps it from truncating, it would; the other one is of ext4 alone.
+    if (grade === "cooperative" && command.startsWith("ftruncate")) continue;
+    if (grade !== "enforced (label)" && command.startsWith("moveext")) continue;
+    // A write of no bytes never reaches the server.
+    if (grade === "enforced (server)" && command.startsWith("zwrite")) continue;
     tried[command] = await holder.ask(command);
   }
   const avcs = await avcsOf(holder.pid, ({ tclass }) => tclass === "file");
   claim(avcs.map(({ serial }) => serial), "frozen: hostile holder");
-  const answer = (...commands: string[]): Decision => {
+  const decided = (by: Decision["by"], ...commands: string[]): Decision => {
     const answers = commands.map((command) => tried[command]!);
-    if (answers.every((it) => it === "err EACCES")) return { answer: "denied", by: "te" };
+    if (answers.every((it) => it === "err EACCES")) return { answer: "denied", by };
     if (answers.some((it) => it.startsWith("err"))) return { answer: "unknown", by: "other" };
     return { answer: "allowed", by: "te" };
   };
-  const writes = storage === "ext4"
-    ? [
-      `zwrite ${kept}`,
-      `dwrite ${kept} 0`,
-      `ftruncate ${kept} 4096`,
-      `moveext ${overlay} ${kept}`,
-    ]
-    : [`dwrite ${kept} 0`];
-  const denials = Object.values(tried).filter((said) => said === "err EACCES").length;
+  const answer = (...commands: string[]) => decided("te", ...commands);
+  const writes = Object.keys(tried).filter((it) => /^([dz]write|ftruncate|moveext)/.test(it));
+  const isBySelinux = (command: string) =>
+    grade !== "enforced (server)" || !writes.includes(command);
+  const denials =
+    Object.entries(tried).filter(([command, said]) => said === "err EACCES" && isBySelinux(command))
+      .length;
   const row = check({
     ...common,
     holder: { kind: "hostile", pid: holder.pid, context: holder.context },
@@ -110,7 +114,7 @@ async function hostile(
       dup: answer(`dup ${kept}`),
       open: answer(`open ${root} ro`, `reopen ${kept} rw`),
       read: answer(`read ${kept} 0 4096`),
-      write: answer(...writes),
+      write: decided(grade === "enforced (server)" ? "server" : "te", ...writes),
       map: answer(`mmap ${kept} r`),
     },
     expected: {
@@ -118,10 +122,10 @@ async function hostile(
       open: "denied",
       read: "allowed",
       // Without labels and without a fence nothing stops it: the grade is cooperative.
-      write: storage === "ext4" ? "denied" : "allowed",
+      write: grade === "cooperative" ? "allowed" : "denied",
       map: "denied",
     },
-    ...(storage !== "ext4" && { grade: "cooperative" }),
+    grade,
     witnesses: {
       guest: Object.entries(tried).map(([command, said]) => `${command}: ${said}`),
       avc: avcs.map(({ serial }) => serial),
@@ -129,6 +133,12 @@ async function hostile(
   });
   // A refusal that the kernel's log does not know was somebody else's.
   return avcs.length >= denials ? row : { ...row, asExpected: false };
+}
+
+/** Who has to keep the frozen image from being written. */
+function gradeOf({ storage, fence }: GuestFile): Grade {
+  if (storage === "ext4") return "enforced (label)";
+  return fence === "owner" ? "enforced (server)" : "cooperative";
 }
 
 async function freezeRoot(name: string): Promise<[FrozenImage]> {
