@@ -97,9 +97,7 @@ async function greet(process: QemuProcess, path: string, level: string): Promise
       "Try the same command line by hand; SELinux denials: ausearch -m AVC -ts recent",
     );
   });
-  const connected = untilListening(process, path).then(() =>
-    Monitor.connect(createSocketAt(level, path), path)
-  );
+  const connected = connectWhenListening(process, path, level);
   // Whoever loses must not be an unhandled rejection.
   connected.then((monitor) => process.end && monitor[Symbol.dispose](), () => {});
   try {
@@ -112,9 +110,20 @@ async function greet(process: QemuProcess, path: string, level: string): Promise
   }
 }
 
-async function untilListening(process: QemuProcess, path: string): Promise<void> {
+async function connectWhenListening(
+  process: QemuProcess,
+  path: string,
+  level: string,
+): Promise<Monitor> {
   const deadline = Date.now() + 30_000;
-  while (!existsSync(path) && process.end === undefined) {
+  for (;;) {
+    try {
+      return await Monitor.connect(createSocketAt(level, path), path);
+    } catch (error) {
+      // The socket's file is there from bind(2) on, and refuses until listen(2).
+      const isEarly = ["ENOENT", "ECONNREFUSED"].includes((error as { code?: string }).code ?? "");
+      if (!isEarly || process.end !== undefined) throw error;
+    }
     if (Date.now() > deadline) {
       throw new StartError(`The launcher did not come up within 30 s`, process.lastWords);
     }

@@ -94,8 +94,9 @@ tar cf - "$@" | tar xf - --no-same-owner -C "$rootfs/src/node_modules"
 
 const INSTALL_LAB = `
 rootfs=$1 guest=$2 libexec=$1/usr/libexec/svirt-lab
-mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/var/cache/svirt-agent/deno" "$rootfs/var/cache/svirt-agent/node"
-install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$libexec/"
+mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/srv/xfs" "$rootfs/var/lib/svirt-lab"
+mkdir -p "$rootfs/var/cache/svirt-agent/deno" "$rootfs/var/cache/svirt-agent/node"
+install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$guest/storage" "$libexec/"
 install -m644 "$guest/nfs_mounts" "$guest/audit.rules" "$guest/file_contexts" "$libexec/"
 install -m755 "$guest"/svirt-agent* "$rootfs/usr/sbin/"
 rm -rf "$rootfs"/run/*  # it would be under the tmpfs, and stays unlabelled
@@ -103,10 +104,14 @@ sed -i 's/^SELINUX=.*/SELINUX=enforcing/' "$rootfs/etc/selinux/config"
 echo options lockd nlm_grace_period=1 > "$rootfs/etc/modprobe.d/lab.conf"
 echo lab > "$rootfs/etc/hostname"
 printf '127.0.0.1 localhost lab\\n::1 localhost\\n' > "$rootfs/etc/hosts"
-grep -v '^#' "$guest/nfs_mounts" | while read -r name exported _; do
+grep -v '^#' "$guest/nfs_mounts" | while read -r name _ exported _; do
   mkdir -p "$rootfs/export/$name" "$rootfs/srv/$name"
   echo "/export/$name localhost($exported)"
 done > "$rootfs/etc/exports"
+# xfs wants 300 MB; nearly all of it is a hole
+truncate -s 320M "$rootfs/var/lib/svirt-lab/xfs"
+chroot "$rootfs" mkfs.xfs -q /var/lib/svirt-lab/xfs
+fallocate --dig-holes "$rootfs/var/lib/svirt-lab/xfs"
 # auditd keeps everything in one file and never stops for lack of space
 sed -i -e 's/^max_log_file_action.*/max_log_file_action = IGNORE/' \\
   -e 's/^\\(.*space_left_action\\|disk_full_action\\|disk_error_action\\).*/\\1 = IGNORE/' \\

@@ -19,7 +19,7 @@ export const PACKAGES: readonly string[] = [
   ...["kmod", "iproute2", "procps", "mount", "util-linux", "login", "passwd", "busybox-static"],
   // SELinux: the policy, and the tools that load it, label files and answer questions about it
   ...["selinux-policy-default", "policycoreutils", "selinux-utils", "setools", "secilc"],
-  ...["auditd", "attr", "acl", "libcap2-bin", "e2fsprogs", "strace"],
+  ...["auditd", "attr", "acl", "libcap2-bin", "e2fsprogs", "xfsprogs", "strace"],
   ...["nfs-kernel-server", "nfs-common", "rpcbind"],
   ...["qemu-system-x86", "qemu-utils", "seabios"],
   // what the JavaScript runtimes are linked with

@@ -30,7 +30,7 @@ const LEVEL = "s0:c1,c2";
 /** The domain of guests whose code is translated, on Debian. */
 const DOMAIN = "svirt_prot_exec_t";
 
-before(prepareHost);
+before(() => prepareHost());
 
 describe("a descriptor passed to a QEMU in a guest's context", () => {
   const runtimeFolder = "/run/dropped";

@@ -7,8 +7,24 @@ import type { Fence } from "../../agent/guest.ts";
 import { must } from "./command.ts";
 
 /** Where images of each kind of storage lie in the lab. */
-export const STORAGE = { ext4: "/srv/ext4", nfs42: "/srv/nfs42" } as const;
+export const STORAGE = {
+  ext4: "/srv/ext4",
+  xfs: "/srv/xfs",
+  nfs42sec: "/srv/nfs42sec",
+  nfs42: "/srv/nfs42",
+  // Root is nobody there: only the images' owner can make a file in a folder of its own.
+  nfs42squash: "/srv/nfs42squash/images",
+  nfs3: "/srv/nfs3",
+} as const;
 export type Storage = keyof typeof STORAGE;
+
+/** Those that are mounted at boot. */
+export const FROM_BOOT: readonly Storage[] = ["ext4", "nfs42"];
+
+/** Can each image there have a label of its own? */
+export function keepsLabels(storage: Storage): boolean {
+  return ["ext4", "xfs", "nfs42sec"].includes(storage);
+}
 
 /** QEMU's user in the lab. */
 export const USER = "libvirt-qemu";
@@ -16,10 +32,22 @@ export const LOG = "/var/log/svirt-agent/audit.jsonl";
 
 const SETTINGS = "/etc/svirt-agent";
 
-/** Settings of the host, and the booleans as an administrator of it sets them. */
-export async function prepareHost(): Promise<void> {
+/**
+ * Settings of the host, and the booleans as an administrator of it sets them.
+ *
+ * @param more Storage to mount besides what is there {@linkcode FROM_BOOT}.
+ */
+export async function prepareHost(...more: Storage[]): Promise<void> {
+  const asked = more.filter((storage) => !FROM_BOOT.includes(storage));
+  if (asked.length > 0) await must("/usr/libexec/svirt-lab/storage", ...asked);
+  if (asked.includes("nfs42squash")) {
+    const images = onServer(STORAGE.nfs42squash);
+    mkdirSync(images, { recursive: true });
+    await must("chown", `${USER}:${USER}`, images);
+  }
   mkdirSync(`${SETTINGS}/guests.d`, { recursive: true });
-  writeFileSync(`${SETTINGS}/agent.toml`, `folders = ${JSON.stringify(Object.values(STORAGE))}\n`);
+  const folders = [...FROM_BOOT, ...asked].map((storage) => `/srv/${storage}`);
+  writeFileSync(`${SETTINGS}/agent.toml`, `folders = ${JSON.stringify(folders)}\n`);
   await must("restorecon", "-R", SETTINGS);
   await must("setsebool", "virt_use_nfs", "off");
   await must("setsebool", "virt_read_write_nfs", "on");
@@ -35,6 +63,11 @@ export interface GuestFile {
   readonly data: string;
   readonly base: string;
   readonly fence: Fence;
+}
+
+/** A file as the NFS server has it, for what its client's root may not do. */
+function onServer(path: string): string {
+  return path.replace("/srv/", "/export/");
 }
 
 /** Makes the images, as an administrator would, and the guest's file. */
@@ -53,9 +86,15 @@ export async function makeGuest(
     data: `${folder}/${name}-data.raw`,
     base: `${folder}/base.raw`,
   };
-  await must("qemu-img", "create", "-q", "-f", "raw", guest.data, "16M");
-  await must("qemu-img", "create", "-q", "-f", "qcow2", "-b", guest.base, "-F", "raw", guest.root);
-  for (const path of [guest.root, guest.data]) chmodSync(path, 0o600);
+  const isSquashed = storage === "nfs42squash";
+  const [root, data] = isSquashed
+    ? [onServer(guest.root), onServer(guest.data)]
+    : [guest.root, guest.data];
+  await must("qemu-img", "create", "-q", "-f", "raw", data, "16M");
+  await must("qemu-img", "create", "-q", "-f", "qcow2", "-b", guest.base, "-F", "raw", root);
+  for (const path of [root, data]) chmodSync(path, 0o600);
+  // The agent cannot give them to QEMU's user: they have to belong to it from the start.
+  if (isSquashed) await must("chown", `${USER}:${USER}`, root, data);
   writeFileSync(guest.file, guestToml(guest));
   await must("restorecon", guest.file);
   return guest;
@@ -63,7 +102,8 @@ export async function makeGuest(
 
 /** The base that all guests of a storage share: 16 MiB of 0xba. */
 export function makeBase(storage: Storage): void {
-  const path = `${STORAGE[storage]}/base.raw`;
+  const folder = STORAGE[storage];
+  const path = `${storage === "nfs42squash" ? onServer(folder) : folder}/base.raw`;
   writeFileSync(path, new Uint8Array(16 << 20).fill(0xba));
   chmodSync(path, 0o644);
 }

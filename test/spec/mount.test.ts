@@ -70,6 +70,49 @@ describe("classify", () => {
     });
   }
 
+  for (
+    // As the lab shows them; the lines of one server, each mounted with nosharecache.
+    const [storage, line, wanted] of [
+      ["ext4", "21 1 254:0 / / rw,noatime - ext4 /dev/vda rw,seclabel,noinit_itable", LABEL],
+      [
+        "xfs",
+        "34 24 7:0 / /srv/xfs rw,relatime - xfs /dev/loop0 " +
+        "rw,seclabel,attr2,inode64,logbufs=8,logbsize=32k,noquota",
+        LABEL,
+      ],
+      [
+        "NFS 4.2 with security_label",
+        "39 24 0:33 / /srv/nfs42sec rw,relatime - nfs4 localhost:/export/nfs42sec " +
+        "rw,seclabel,vers=4.2,rsize=262144,wsize=262144,namlen=255,hard,nosharecache,proto=tcp6," +
+        "timeo=600,retrans=2,sec=sys,clientaddr=::1,local_lock=none,addr=::1",
+        LABEL,
+      ],
+      [
+        "NFS 4.2",
+        "37 24 0:32 / /srv/nfs42 rw,relatime - nfs4 localhost:/export/nfs42 " +
+        "rw,vers=4.2,rsize=262144,wsize=262144,namlen=255,hard,nosharecache,proto=tcp6," +
+        "timeo=600,retrans=2,sec=sys,clientaddr=::1,local_lock=none,addr=::1",
+        "virt_use_nfs, revoked by reopen, cooperative",
+      ],
+      [
+        "NFS 3",
+        "35 24 0:30 / /srv/nfs3 rw,relatime - nfs localhost:/export/nfs3 " +
+        "rw,vers=3,rsize=262144,wsize=262144,namlen=255,hard,nosharecache,proto=tcp6,timeo=600," +
+        "retrans=2,sec=sys,mountaddr=::1,mountvers=3,mountport=42065,mountproto=udp6," +
+        "local_lock=none,addr=::1",
+        "virt_use_nfs, revoked by reopen, cooperative",
+      ],
+    ] as const
+  ) {
+    it(`knows ${storage} by its line in mountinfo: ${wanted}`, () => {
+      const [mount] = parseMountinfo(line).values();
+      const { refused, openDeniedBy, boolean, revocation, grade, findings } = classify(mount!);
+      assert.equal(refused, undefined);
+      assert.equal(`${boolean ?? openDeniedBy}, revoked by ${revocation}, ${grade}`, wanted);
+      assert.deepEqual(findings, []);
+    });
+  }
+
   it("takes a context= mount that is asked for by name, and promises nothing of each image", () => {
     const storage = classify(mount("nfs4", "rw,context=u:object_r:virt_image_t:s0"), {
       contextAsked: true,

@@ -12,7 +12,7 @@ import { policyWitness } from "../../../agent/verify/policy_witness.ts";
 import type { Decision } from "../../../agent/verify/verdict.ts";
 import { must } from "../command.ts";
 import { avcsOf } from "../audit_log.ts";
-import { claim, type GuestFile, USER } from "../world.ts";
+import { claim, type GuestFile, keepsLabels, USER } from "../world.ts";
 import { type Check, check } from "./check.ts";
 
 /** As libvirt would label and own an image that its guest opens by path. */
@@ -26,7 +26,7 @@ const LEVEL = "s0:c1,c2";
  */
 export async function before(own: GuestFile, other: GuestFile): Promise<Check[]> {
   const { storage } = own;
-  const onNfs = storage !== "ext4";
+  const onNfs = !keepsLabels(storage);
   for (const [guest, label] of [[own, IMAGE], [other, OTHERS]] as const) {
     for (const path of [guest.root, guest.data]) {
       await must("chown", `${USER}:${USER}`, path);

@@ -6,7 +6,7 @@ import type { Decision } from "../../../agent/verify/verdict.ts";
 import { must, svirtAgent } from "../command.ts";
 import { avcsOf } from "../audit_log.ts";
 import { Holder } from "../holder.ts";
-import { claim, type GuestFile, type Run, USER } from "../world.ts";
+import { claim, type GuestFile, keepsLabels, type Run, USER } from "../world.ts";
 import { refuse } from "./attached.ts";
 import { type Check, check } from "./check.ts";
 
@@ -137,7 +137,7 @@ async function hostile(
 
 /** Who has to keep the frozen image from being written. */
 function gradeOf({ storage, fence }: GuestFile): Grade {
-  if (storage === "ext4") return "enforced (label)";
+  if (keepsLabels(storage)) return "enforced (label)";
   return fence === "owner" ? "enforced (server)" : "cooperative";
 }
 

@@ -9,7 +9,8 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { runtime } from "../../../agent/process/runtime.ts";
 import { kernel } from "../../../agent/label/selinux.ts";
 import { command, must, svirtAgent } from "../command.ts";
-import { LOG, makeBase, makeGuest, prepareHost, Run, STORAGE, type Storage } from "../world.ts";
+import { FROM_BOOT, LOG, makeBase, makeGuest, prepareHost, Run, STORAGE } from "../world.ts";
+import type { Storage } from "../world.ts";
 import { attached, patterns } from "./attached.ts";
 import { before } from "./before.ts";
 import { type Check, shown } from "./check.ts";
@@ -90,7 +91,7 @@ async function log(): Promise<"ok"> {
 const { name, version } = runtime();
 say(`SELinux is ${kernel.mode()}`);
 await prepareHost();
-for (const storage of Object.keys(STORAGE) as Storage[]) await onStorage(storage);
+for (const storage of FROM_BOOT) await onStorage(storage);
 const auditVerify = await log();
 copyFileSync(LOG, "/out/audit.jsonl");
 writeFileSync(
