@@ -48,6 +48,10 @@ function lines(guest: GuestVerdict & { name: string; attempts: readonly Attempt[
     `${guest.name}: pid ${guest.pid}, ${guest.context}`,
     ...table([header, ...rows]),
     ...guest.problems.map((problem) => `  NOT AS EXPECTED: ${problem}`),
+    ...guest.verdicts.flatMap(({ differences }) =>
+      differences.map(({ text }) => `  NOT AS EXPECTED: ${text}`)
+    ),
+    ...guest.hints.map((hint) => `  hint: ${hint}`),
     ...(attempts.length > 0 ? ["through the guest's own QEMU:", ...table(attempts)] : []),
   ];
 }

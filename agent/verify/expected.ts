@@ -15,6 +15,16 @@ export function expectedOfOwn(access: Access): Expected {
   };
 }
 
+/**
+ * What would get around the rest, where files carry our types: `lock` stops other programs, `execute`
+ * runs what it reads, a guest that relabels gives itself back what was taken, and with O_APPEND set on
+ * a descriptor that it holds `append` alone is asked.
+ */
+export function forbiddenOf(access: Access): string[] {
+  const always = ["lock", "execute", "relabelfrom", "relabelto"];
+  return access === "rw" ? always : ["append", ...always];
+}
+
 /** Somebody else's image, reached by its path. */
 export const EXPECTED_OF_OTHERS: Pick<Expected, "open"> = { open: "denied" };
 

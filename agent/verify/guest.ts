@@ -1,19 +1,23 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
 import { layerName } from "../image/layer.ts";
-import { formatContext, isAtLevel } from "../label/context.ts";
+import { type Context, formatContext, isAtLevel } from "../label/context.ts";
+import { guestDomains } from "../label/domain.ts";
 import type { Grade } from "../label/mount.ts";
 import type { Access, Identity } from "../owned_fd.ts";
 import { membersOf } from "../process/cgroup.ts";
 import { processContexts } from "../process/contexts.ts";
 import { type Descriptor, descriptorsOf } from "../process/descriptor.ts";
-import { differences, type Expected, expectedOfOwn } from "./expected.ts";
+import { type Expected, expectedOfOwn } from "./expected.ts";
+import { findDifferences, type Found } from "./find_differences.ts";
+import { otherGuests } from "./other_guest.ts";
 import { policyWitness } from "./policy_witness.ts";
+import { type Difference, permissiveDifference } from "./promise.ts";
 import { serverWitness } from "./server_witness.ts";
 import type { Decision, Verdict } from "./verdict.ts";
 
 /** What was found out about one file of a guest. */
-export interface ImageVerdict {
+export interface ImageVerdict extends Found {
   readonly image: string;
   readonly path: string;
   readonly identity: Identity;
@@ -39,13 +43,23 @@ export interface GuestVerdict {
   readonly verdicts: readonly ImageVerdict[];
   /** What is wrong besides verdicts: a permissive domain, a file that nobody granted. */
   readonly problems: readonly string[];
+  /** What to do about what differs. */
+  readonly hints: readonly string[];
   readonly asExpected: boolean;
 }
 
 /** A guest could do what it must not, or cannot do what it should. */
 export class VerdictError extends Error {
   override readonly name = "VerdictError";
-  readonly hint = "The policy differs from what the agent needs. See: svirt-agent verify GUEST";
+  readonly hint: string;
+
+  constructor(
+    message: string,
+    hint = "The policy differs from what the agent needs. See: svirt-agent verify GUEST",
+  ) {
+    super(message);
+    this.hint = hint;
+  }
 }
 
 /**
@@ -57,28 +71,37 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
   const context = host.selinux.processContext(pid);
   if (context === undefined) throw new VerdictError(`QEMU (pid ${pid}) is gone`);
   const held = descriptorsOf(pid);
-  const verdicts = attached.images.map((image) => verifyImage(attached, image, held, host));
+  const others = otherGuests(attached.context, guestDomains(host.selinux));
+  const permissive = permissiveDomains(attached, others, host);
+  const verdicts = attached.images.map((image) => {
+    const { grade, ...verdict } = verifyImage(attached, image, held, others, host);
+    // What the rules deny is no grade where nothing is denied.
+    if (permissive.length > 0) return { ...verdict, asExpected: false };
+    return { ...verdict, ...(grade && { grade }) };
+  });
   const problems = [
     ...formatContext(context) === formatContext(attached.context)
       ? []
       : [`QEMU runs as ${formatContext(context)}, not as ${formatContext(attached.context)}`],
-    ...isPermissive(attached, host)
-      ? [`${context.type} is permissive: nothing is denied to it`]
-      : [],
+    ...permissive.map(({ text }) => text),
     ...foreign(attached, held),
     ...strangers(attached),
   ];
   const asExpected = problems.length === 0 && verdicts.every((verdict) => verdict.asExpected);
+  const found = [...permissive, ...verdicts.flatMap(({ differences }) => differences)];
+  const hints = [...new Set(found.map(({ hint }) => hint))];
   host.log.append({ event: "verify", guest: guest.name, verdicts, asExpected });
-  return { context: formatContext(context), pid, verdicts, problems, asExpected };
+  return { context: formatContext(context), pid, verdicts, problems, hints, asExpected };
 }
 
 function verifyImage(
   { context }: AttachedGuest,
-  { layer, identity, locked, storage, fenced }: AttachedImage,
+  image: AttachedImage,
   held: readonly Descriptor[],
+  others: readonly Context[],
   { selinux, policy }: Host,
 ): ImageVerdict {
+  const { layer, identity, locked, storage, fenced } = image;
   const label = selinux.readLabel(locked);
   if (label === undefined) throw new VerdictError(`"${layer.path}" has no label`);
   const own = selinux.ownContext();
@@ -95,16 +118,18 @@ function verifyImage(
     ? { ...witness, write: server }
     : withDescriptors(witness, holds);
   const grade = server?.answer === "denied" ? "enforced (server)" : storage.grade;
-  const expected = expectedOfOwn(layer.access);
+  const found = findDifferences(context, label, image, verdict, others, policy);
+  const asExpected = found.differences.length === 0;
   return {
     image: layerName(layer),
     path: layer.path,
     identity,
     label: formatContext(label),
     verdict,
-    expected,
-    asExpected: differences(verdict, expected).length === 0,
-    ...(layer.access === "ro" && verdict.write.answer === "denied" && { grade }),
+    expected: expectedOfOwn(layer.access),
+    asExpected,
+    ...found,
+    ...(layer.access === "ro" && asExpected && { grade }),
     witnesses: { policy: witness, ...(server && { server }), holds },
   };
 }
@@ -118,9 +143,16 @@ function withDescriptors(policy: Verdict, holds: readonly Access[]): Verdict {
   return { ...policy, write: { answer: "denied", by: "other" } };
 }
 
-function isPermissive({ context, images }: AttachedGuest, { policy, selinux }: Host): boolean {
+/** Domains of guests, this one's or another's, to which nothing is denied. */
+function permissiveDomains(
+  { context, images }: AttachedGuest,
+  others: readonly Context[],
+  { policy, selinux }: Host,
+): Difference[] {
   const label = images[0]?.label ?? context;
-  return policyWitness(context, label, selinux.ownContext(), policy).permissive;
+  return others
+    .filter((other) => policyWitness(other, label, selinux.ownContext(), policy).permissive)
+    .map(({ type }) => permissiveDifference(type, context.type));
 }
 
 /** Regular files that QEMU holds open for writing and that nobody granted. */
@@ -142,16 +174,10 @@ function strangers({ context, place }: AttachedGuest): string[] {
     .map((it) => `process ${it.pid} (${it.context}) has this guest's categories`);
 }
 
-/** @throws {@linkcode VerdictError} naming the first thing that is not as it has to be. */
-export function requireExpected({ verdicts, problems, asExpected }: GuestVerdict): void {
+/** @throws {@linkcode VerdictError} naming all that is not as it has to be. */
+export function requireExpected({ verdicts, problems, hints, asExpected }: GuestVerdict): void {
   if (asExpected) return;
-  const bad = verdicts.filter((verdict) => !verdict.asExpected).map(describe);
-  throw new VerdictError([...problems, ...bad].join("; "));
-}
-
-function describe({ path, label, verdict, expected }: ImageVerdict): string {
-  const wrong = differences(verdict, expected).map((key) =>
-    `${key} is ${verdict[key].answer} (${verdict[key].by}), expected ${expected[key]}`
-  );
-  return `"${path}" (${label}): ${wrong.join(", ")}`;
+  const differences = verdicts.flatMap(({ differences }) => differences.map(({ text }) => text));
+  const hint = hints.length === 0 ? undefined : hints.join("; ");
+  throw new VerdictError([...problems, ...differences].join("; "), hint);
 }
