@@ -22,7 +22,7 @@ export function imageStage(release: Release, progress: Progress): Stage {
   const base = baseStage(release, progress);
   const runtimes = findRuntimes();
   const packages = findPackages();
-  const modules = [...files("policies/svirt_agent/*.cil"), ...files("test/lab/policy/*.cil")];
+  const modules = policyModules();
   const probes = files("test/lab/probe/*.c");
   const ours = [...modules, ...probes, ...files("test/lab/guest/*"), import.meta.filename];
   return {
@@ -73,6 +73,11 @@ export function imageStage(release: Release, progress: Progress): Stage {
       });
     },
   };
+}
+
+/** What the lab's policy has on top of the distribution's: the project's modules, then the lab's. */
+export function policyModules(): string[] {
+  return [...files("policies/svirt_agent/*.cil"), ...files("test/lab/policy/*.cil")];
 }
 
 /** Sorted paths; none when the folder is not there. */

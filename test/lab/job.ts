@@ -11,6 +11,8 @@ export interface Job {
   /** Security context of the command; `undefined` for that of init scripts. */
   readonly domain: string | undefined;
   readonly timeLimitSeconds: number;
+  /** Folder of broken policies to bring along; /run/svirt-lab/job/sabotage in the machine. */
+  readonly sabotage: string | undefined;
 }
 
 /**
@@ -26,6 +28,9 @@ export async function writeJobDisk(job: Job, folder: string): Promise<string> {
   write("domain", job.domain ?? "default");
   write("time-limit", String(job.timeLimitSeconds));
   if (job.command.length === 0) write("interactive", "");
+  if (job.sabotage !== undefined) {
+    await hostCommand(["cp", "-r", job.sabotage, join(jobFolder, "sabotage")]);
+  }
   await hostCommand(["tar", "cf", disk, "-C", folder, "job"]);
   // deno-fmt-ignore
   await hostCommand([

@@ -26,6 +26,7 @@ import { boot } from "./machine.ts";
 import { type Progress, silent } from "./progress.ts";
 import { PROJECT } from "./project.ts";
 import { findRelease } from "./release.ts";
+import { sabotageStage } from "./sabotage.ts";
 
 export type { Accounting } from "./accounting.ts";
 export type { Avc } from "../../agent/audit/avc.ts";
@@ -64,6 +65,11 @@ export async function buildLab(
   return await provideStage(stage, progress);
 }
 
+/** Folder of the policies that are broken on purpose; built unless it is there. */
+async function buildSabotage(release: string, progress: Progress): Promise<string> {
+  return await provideStage(sabotageStage(findRelease(release), progress), progress);
+}
+
 /** What to run in the lab, and how. */
 export interface LabRun {
   /** @default {@linkcode DEFAULT_RELEASE} */
@@ -77,6 +83,8 @@ export interface LabRun {
   /** Folder that receives /out; it is emptied first. @default lab-out of the working tree */
   out?: string;
   environment?: Readonly<Record<string, string>>;
+  /** Brings the policies along that are broken on purpose, `sabotage/`; they are built if need be. */
+  sabotage?: boolean;
   /** Standard output and error of the command, as they come. */
   onOutput?: (bytes: Uint8Array) => void;
   progress?: Progress;
@@ -124,6 +132,7 @@ export async function runInLab(run: LabRun): Promise<LabResult> {
       command: run.command,
       domain: run.domain,
       timeLimitSeconds,
+      sabotage: run.sabotage ? await buildSabotage(release, progress) : undefined,
       environment: { LAB_RELEASE: release, ...run.environment },
     }, scratch);
     const interactive = run.command.length === 0;

@@ -25,6 +25,7 @@ Options:
   --domain CONTEXT      security context of COMMAND (default: that of init scripts, initrc_t)
   --time-limit SECONDS  for COMMAND (default 600)
   --out DIR             where /out comes back to; emptied first (default lab-out)
+  --sabotage            bring broken policies along, for test/live/sabotage.test.ts
   --any-avc             do not fail for unexpected denials
   --help                this text
 
@@ -44,6 +45,7 @@ const options = {
   domain: { type: "string" },
   "time-limit": { type: "string", default: "600" },
   out: { type: "string" },
+  sabotage: { type: "boolean", default: false },
   "any-avc": { type: "boolean", default: false },
   help: { type: "boolean", short: "h", default: false },
 } as const;
@@ -92,6 +94,7 @@ async function main(args: string[]): Promise<number> {
     command,
     release: values.release,
     timeLimitSeconds: seconds(values["time-limit"]),
+    sabotage: values.sabotage,
     ...(values.domain !== undefined && { domain: values.domain }),
     ...(values.out !== undefined && { out: values.out }),
     onOutput: (bytes) => void process.stdout.write(bytes),

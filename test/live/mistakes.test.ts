@@ -7,10 +7,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import {
-  existsSync,
   linkSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -18,15 +16,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { emptyState } from "../../agent/audit/state.ts";
-import { processContexts } from "../../agent/process/contexts.ts";
 import { recordedAvcs } from "./audit_log.ts";
 import { command, must, svirtAgent } from "./command.ts";
+import { leftAlone } from "./left_alone.ts";
 import {
   claim,
   type GuestFile,
   LOG,
-  logState,
   makeBase,
   makeGuest,
   prepareHost,
@@ -35,8 +31,6 @@ import {
 } from "./world.ts";
 
 const FOLDER = "/etc/svirt-agent/guests.d";
-
-const EMPTY = emptyState();
 
 let web1: GuestFile;
 let good: string;
@@ -49,21 +43,6 @@ async function guestFile(name: string, text: string): Promise<string> {
   return path;
 }
 
-/** Everything that a guest which does not start must leave alone. */
-async function world(): Promise<Record<string, unknown>> {
-  const cgroups = "/sys/fs/cgroup/svirt-agent";
-  const { levels, grants, intents, references } = existsSync(LOG) ? logState() : EMPTY;
-  return {
-    files: await must("stat", "-c", "%n %u:%g %a %C", web1.root, web1.data, web1.base),
-    cgroups: existsSync(cgroups)
-      ? readdirSync(cgroups, { withFileTypes: true }).filter((it) => it.isDirectory())
-        .map(({ name }) => name)
-      : [],
-    processes: processContexts().filter(({ context }) => /:svirt_(?!agent)/.test(context)),
-    log: [levels, grants, intents, references].map((it) => [...it.keys()]),
-  };
-}
-
 /** Runs a guest that must not start. */
 async function refused(file: string, status: number, ...patterns: RegExp[]): Promise<void> {
   await refusedWith([file], status, ...patterns);
@@ -74,13 +53,13 @@ async function refusedWith(
   status: number,
   ...patterns: RegExp[]
 ): Promise<void> {
-  const before = await world();
+  const before = await leftAlone(web1);
   const result = await svirtAgent("run", ...args);
   assert.equal(result.status, status, result.stderr);
   for (const pattern of patterns) assert.match(result.stderr, pattern);
   // What a configuration file should say stands in the message itself.
   assert.match(result.stderr, /hint: |\.toml: .*\(.+\)$/m);
-  assert.deepEqual(await world(), before, "nothing is changed");
+  assert.deepEqual(await leftAlone(web1), before, "nothing is changed");
 }
 
 before(async () => {

@@ -48,7 +48,7 @@ export const STEPS: readonly Step[] = [
     name: LIVE,
     command: [
       "node", "test/lab/main.ts", "run", "--release", "13", "--out", LIVE_OUT,
-      "--time-limit", String(LIVE_SECONDS), "--",
+      "--time-limit", String(LIVE_SECONDS), "--sabotage", "--",
       "node", "--test", "--test-concurrency=1", "--test-reporter=spec", "dist/test/live/**/*.test.js",
     ],
     // The first run builds the image.
