@@ -1,14 +1,15 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { constants, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AuditEvent, GrantEvent, Operation, Undo } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Guest } from "../guest.ts";
 import type { Host } from "../host.ts";
-import { openBeneath, requireSame } from "../image/folder.ts";
+import { requireSame } from "../image/folder.ts";
 import { type Inspected, labelText } from "../image/inspect.ts";
 import { needsOwner } from "../image/open.ts";
 import { type Owner, readOwner } from "../image/owner.ts";
+import { openToLook } from "../image/squash.ts";
 import { isOurs, labelFor } from "../label/assign.ts";
 import { formatContext } from "../label/context.ts";
 import { levelsInUse } from "../label/in_use.ts";
@@ -124,7 +125,7 @@ function requireTop(found: readonly Inspected[], { overlays }: State): void {
  * have given it back since.
  */
 function lookAgain(image: Inspected, { folders, selinux }: Host): Inspected {
-  using fd = openBeneath(folders, image.layer.path, constants.O_RDONLY);
+  using fd = openToLook(folders, image.layer.path);
   requireSame(fd, image.identity, image.layer.path);
   return { ...image, ...readOwner(fd), label: selinux.readLabel(fd) };
 }

@@ -5,14 +5,14 @@
  * @module
  */
 
-import { constants } from "node:fs";
 import { posix } from "node:path";
 import { SystemError } from "../../ffi/errno.ts";
 import type { Format, Image } from "../guest.ts";
 import type { Identity } from "../owned_fd.ts";
-import { type Folder, openBeneath } from "./folder.ts";
+import type { Folder } from "./folder.ts";
 import { type Header, readHeader } from "./header.ts";
 import { ImageError, shellWord } from "./image_error.ts";
+import { openToLook } from "./squash.ts";
 
 /** qemu allows more, but nobody keeps 64 snapshots on purpose. */
 const MAX_DEPTH = 64;
@@ -50,7 +50,7 @@ export interface ChainOptions {
  * Walks what the headers say, from a path and a format that are given; no format is ever probed.
  *
  * @param folders Lent; every file is opened beneath them, read-only.
- * @throws What {@linkcode openBeneath} throws, for the first file only: everything below it that
+ * @throws What {@linkcode openToLook} throws, for the first file only: everything below it that
  * cannot be followed is a problem in the report.
  */
 export function readChain(
@@ -94,7 +94,7 @@ interface Link {
 }
 
 function readOne(folders: readonly Folder[], link: Link, seen: Map<Identity, string>): Header {
-  using fd = openBeneath(folders, link.path, constants.O_RDONLY);
+  using fd = openToLook(folders, link.path);
   const earlier = seen.get(fd.identity);
   if (earlier !== undefined) {
     throw new ImageError("chain-unclear", link.path, `is its own backing file, as ${earlier}`);

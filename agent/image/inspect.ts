@@ -5,11 +5,12 @@ import { classify, mountOf, type StorageClass } from "../label/mount.ts";
 import type { Selinux } from "../label/selinux.ts";
 import type { Identity } from "../owned_fd.ts";
 import { compareChain } from "./chain.ts";
-import { type Folder, openBeneath, requireSame } from "./folder.ts";
+import { type Folder, requireSame } from "./folder.ts";
 import { type Header, readHeader } from "./header.ts";
 import { ImageError } from "./image_error.ts";
 import { type Layer, layersOf } from "./layer.ts";
 import { type Owner, readOwner } from "./owner.ts";
+import { openToLook } from "./squash.ts";
 
 /** A file as it was found, before anything was done to it. */
 export interface Inspected extends Owner {
@@ -74,7 +75,7 @@ export function inspectLayer(
   folders: readonly Folder[],
   selinux: Selinux,
 ): Inspected {
-  using fd = openBeneath(folders, layer.path, constants.O_RDONLY);
+  using fd = openToLook(folders, layer.path);
   if ((fd.stat().mode & constants.S_IFMT) === constants.S_IFBLK) {
     throw new ImageError("storage", layer.path, "is a block device, which cannot be attached yet", {
       hint: "Put the image into a file.",
@@ -102,7 +103,7 @@ export function headerOf(
   identity: Identity,
   folders: readonly Folder[],
 ): Header {
-  using fd = openBeneath(folders, path, constants.O_RDONLY);
+  using fd = openToLook(folders, path);
   requireSame(fd, identity, path);
   return readHeader(fd, format);
 }

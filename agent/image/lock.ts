@@ -1,6 +1,7 @@
-import { couldLock, setLock } from "../../ffi/libc.ts";
+import { constants } from "node:fs";
+import { AT_FDCWD, couldLock, openat2, setLock } from "../../ffi/libc.ts";
 import { SystemError } from "../../ffi/errno.ts";
-import type { Access, OwnedFd } from "../owned_fd.ts";
+import { type Access, OwnedFd } from "../owned_fd.ts";
 import { ImageError, shellWord } from "./image_error.ts";
 
 /**
@@ -32,9 +33,7 @@ export function lockImage(fd: OwnedFd, access: Access): void {
   try {
     for (const start of BYTES[access]) {
       setLock(fd.number, { type: "read", start, length: 1 });
-      if (!couldLock(fd.number, { type: "write", start: opposite(start), length: 1 })) {
-        throw inUse(fd.path, access);
-      }
+      if (!isFree(fd, access, opposite(start))) throw inUse(fd.path, access);
     }
   } catch (error) {
     unlockImage(fd);
@@ -43,6 +42,22 @@ export function lockImage(fd: OwnedFd, access: Access): void {
       throw error.withHint("The NFS server grants no locks. Is its lock service running?");
     }
     throw error;
+  }
+}
+
+/** Does nobody else hold this byte? Only a write lock would be refused because of a read lock. */
+function isFree(fd: OwnedFd, access: Access, start: number): boolean {
+  const wanted = { type: "write", start, length: 1 } as const;
+  try {
+    return couldLock(fd.number, wanted);
+  } catch (error) {
+    // NFS 3 asks as whoever opened the file, and its server refuses to say who else locked a file
+    // that this user could not write. Root may ask. What a reader holds itself it never asks for.
+    if (access === "rw" || (error as { code?: string }).code !== "ENOLCK") throw error;
+    const anew = `/proc/self/fd/${fd.number}`;
+    const how = { flags: constants.O_RDONLY, resolve: 0n };
+    using asRoot = new OwnedFd(openat2(AT_FDCWD, anew, how), fd.path);
+    return couldLock(asRoot.number, wanted);
   }
 }
 

@@ -7,6 +7,7 @@ import { type Folder, openBeneath, requireSame } from "./folder.ts";
 import { shellWord } from "./image_error.ts";
 import type { Inspected } from "./inspect.ts";
 import { lockImage } from "./lock.ts";
+import { openToLook } from "./squash.ts";
 
 /** A file opened for a guest; disposing of it closes the agent's descriptors, not the guest's. */
 export interface OpenImage extends Inspected, Disposable {
@@ -75,7 +76,7 @@ export function openImage(
 
 function own(found: Inspected, { uid, gid }: Credential, folders: readonly Folder[]): void {
   const { path } = found.layer;
-  using fd = openBeneath(folders, path, constants.O_RDONLY);
+  using fd = openToLook(folders, path);
   requireSame(fd, found.identity, path);
   try {
     fchown(fd.number, uid, gid, path);

@@ -1,9 +1,9 @@
-import { constants } from "node:fs";
 import type { FindingEvent } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
-import { openBeneath, requireSame } from "../image/folder.ts";
+import { requireSame } from "../image/folder.ts";
 import { type Owner, ownerText, writeOwner } from "../image/owner.ts";
+import { openToLook } from "../image/squash.ts";
 import { isOurs } from "../label/assign.ts";
 import { parseContext } from "../label/context.ts";
 import type { Identity, OwnedFd } from "../owned_fd.ts";
@@ -90,7 +90,7 @@ export function restoreFile(
 ): string[] {
   if (label === undefined && owner === undefined) return [];
   const did: string[] = [];
-  using fd = openBeneath(folders, path, constants.O_RDONLY);
+  using fd = openToLook(folders, path);
   requireStill(fd, identity, selinux);
   if (label !== undefined) {
     selinux.writeLabel(fd, parseContext(label));

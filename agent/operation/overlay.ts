@@ -9,6 +9,7 @@ import type { Host } from "../host.ts";
 import { openParent } from "../image/folder.ts";
 import { type Inspected, inspectLayer } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
+import { orAs, ownerOf } from "../image/squash.ts";
 import { labelFor } from "../label/assign.ts";
 import { type Identity, identityOf, OwnedFd } from "../owned_fd.ts";
 
@@ -41,8 +42,16 @@ export function createOverlay(
     resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
   };
   const create = () => openat2(folder.number, posix.basename(layer.path), how);
-  using fd = new OwnedFd(selinux.creatingAs(labelFor(layer, level), create), layer.path);
-  fchown(fd.number, credential.uid, credential.gid, layer.path);
+  const label = labelFor(layer, level);
+  const asWhom = () => credential;
+  using fd = new OwnedFd(
+    orAs(folder, asWhom, () => selinux.creatingAs(label, create)),
+    layer.path,
+  );
+  const { uid, gid } = fd.stat();
+  if (uid !== credential.uid || gid !== credential.gid) {
+    fchown(fd.number, credential.uid, credential.gid, layer.path);
+  }
   return inspectLayer(layer, folders, selinux);
 }
 
@@ -62,7 +71,7 @@ export function unlinkOverlay(
     const name = posix.basename(path);
     const is = identityOf(lstatx(folder.number, name));
     if (identity !== null && is !== identity) return [`${path} is another file now: left alone`];
-    unlinkat(folder.number, name);
+    orAs(folder, () => ownerOf(folder, name), () => unlinkat(folder.number, name));
     return [`removed ${path}`];
   } catch (error) {
     return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];

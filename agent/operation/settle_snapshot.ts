@@ -1,8 +1,7 @@
-import { constants } from "node:fs";
 import { pread } from "../../ffi/libc.ts";
 import type { OpenIntent, SnapshotPlan } from "../audit/state.ts";
 import type { Host } from "../host.ts";
-import { openBeneath } from "../image/folder.ts";
+import { openToLook } from "../image/squash.ts";
 import { unlinkOverlay } from "./overlay.ts";
 
 /**
@@ -40,7 +39,7 @@ const MAGIC = "QFI\xfb";
 
 function hasHeader(overlay: string, { folders }: Host): boolean {
   try {
-    using fd = openBeneath(folders, overlay, constants.O_RDONLY);
+    using fd = openToLook(folders, overlay);
     const bytes = new Uint8Array(MAGIC.length);
     pread(fd.number, bytes, 0);
     return String.fromCharCode(...bytes) === MAGIC;
