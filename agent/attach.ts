@@ -59,7 +59,7 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     const labels = opened.map((image) => labelImage(image, level, host.selinux));
     step("label");
     const context = guestContext(guest.qemu.accelerator, level, host.selinux);
-    qemu = await startQemu(guest, credential, context, place, host.selinux);
+    qemu = await startQemu(guest, credential, context, place, host.selinux, opened);
     step("start");
     for (const [i, image] of opened.entries()) {
       const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);

@@ -42,6 +42,10 @@ export interface Image {
   readonly cache: "none" | "writeback" | "writethrough";
   /** QEMU's device model, `virtio-blk-pci`. */
   readonly device: string;
+  /** Other guests may read it too; every guest that does has to say so. Never for one it writes. */
+  readonly shared: boolean;
+  /** What the guest writes is thrown away when it stops, and the file itself is never written. */
+  readonly transient: boolean;
   /** The backing chain from the first below the image to its end. Pinned: never taken from a header. */
   readonly backing: readonly Backing[];
 }

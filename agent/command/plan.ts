@@ -2,9 +2,11 @@ import type { Guest } from "../guest.ts";
 import type { Host } from "../host.ts";
 import { isFenceable } from "../image/fence.ts";
 import type { Inspected } from "../image/inspect.ts";
+import { shellWord } from "../image/image_error.ts";
 import { chainsOf, layerName } from "../image/layer.ts";
 import { labelFor } from "../label/assign.ts";
 import { formatContext } from "../label/context.ts";
+import { coldArguments } from "../qmp/cold.ts";
 import { imageGraph } from "../qmp/graph.ts";
 import { portArguments } from "../qmp/port.ts";
 
@@ -30,7 +32,9 @@ export function planOf(guest: Guest, found: readonly Inspected[], { settings }: 
     ]),
     `runuser -u ${guest.qemu.user} -- ${guest.qemu.binary} -name ${guest.name} ` +
     `-accel ${guest.qemu.accelerator} -S ${
-      [...guest.qemu.args, ...portArguments(guest)].join(" ")
+      [...guest.qemu.args, ...coldArguments(guest), ...portArguments(guest)].map(shellWord).join(
+        " ",
+      )
     }`,
     ...chainsOf(guest).flatMap((layers) => imageGraph(layers, guest)).map((command) =>
       JSON.stringify(command)

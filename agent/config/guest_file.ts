@@ -1,5 +1,6 @@
 import type { Backing, Fence, Format, Guest, Image, QemuSettings } from "../guest.ts";
 import { checkArguments } from "./arguments.ts";
+import { checkDevice, checkDevices } from "./device.ts";
 import { labels, monitor } from "./not_yet.ts";
 import { filePath, plain } from "./path.ts";
 import {
@@ -77,6 +78,8 @@ const image: Reader<Image> = (value, place) => {
     access: optional(oneOf("rw", "ro"), "rw"),
     cache: optional(oneOf("none", "writeback", "writethrough"), "none"),
     device: optional(device, "virtio-blk-pci"),
+    shared: optional(boolean, false),
+    transient: optional(boolean, false),
     backing: optional(list(backing), []),
   })(value, place);
   const chain = [read, ...read.backing];
@@ -86,6 +89,7 @@ const image: Reader<Image> = (value, place) => {
       "stands below a raw file, which has no backing file",
     );
   }
+  checkDevice(read, place);
   return read;
 };
 
@@ -98,6 +102,7 @@ const guest: Reader<Omit<Guest, "file">> = (value, place) => {
     labels,
   })(value, place);
   requireDistinct(images, place.at("image"));
+  checkDevices(images, place.at("image"));
   return { ...rest, images, ...(fence && { fence }) };
 };
 

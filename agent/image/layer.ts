@@ -23,7 +23,8 @@ export interface Layer {
 export function layersOf({ images }: Guest): Layer[] {
   let fdset = 0;
   return images.flatMap((image) => {
-    const top = { ...image, shared: false };
+    // Of a transient image the guest writes an overlay, which is made when it is attached.
+    const top = image.transient ? { ...image, access: "ro" as Access } : image;
     const below = image.backing.map((backing) => ({ ...backing, access: "ro" as Access }));
     return [top, ...below].map(({ path, format, access, shared }, depth): Layer => ({
       image,

@@ -20,31 +20,32 @@ export interface Descriptor {
  * @returns An empty list once the process is gone.
  */
 export function descriptorsOf(pid: number): Descriptor[] {
-  const found: Descriptor[] = [];
-  for (const name of entries(`/proc/${pid}/fd`)) {
-    try {
-      const path = readlinkSync(`/proc/${pid}/fd/${name}`);
-      if (!path.startsWith("/")) continue;
-      const stat = statx(`/proc/${pid}/fd/${name}`);
-      const type = stat.mode & constants.S_IFMT;
-      const flags = /^flags:\s*([0-7]+)/m.exec(
-        readFileSync(`/proc/${pid}/fdinfo/${name}`, "utf8"),
-      );
-      const readOnly = (parseInt(flags?.[1] ?? "2", 8) & O_ACCMODE) === constants.O_RDONLY;
-      found.push({
-        number: Number(name),
-        path,
-        identity: identityOf(stat),
-        mountId: stat.mountId,
-        access: readOnly ? "ro" : "rw",
-        isRegular: type === constants.S_IFREG || type === constants.S_IFBLK,
-      });
-    } catch (error) {
-      // Closed since it was listed.
-      if (!["ENOENT", "ESRCH"].includes((error as { code?: string }).code ?? "")) throw error;
-    }
+  return entries(`/proc/${pid}/fd`).flatMap((name) => descriptorOf(pid, Number(name)) ?? []);
+}
+
+/** One of them, by its number; `undefined` when it is closed, a socket or a pipe. */
+export function descriptorOf(pid: number, number: number): Descriptor | undefined {
+  try {
+    const path = readlinkSync(`/proc/${pid}/fd/${number}`);
+    if (!path.startsWith("/")) return undefined;
+    const stat = statx(`/proc/${pid}/fd/${number}`);
+    const type = stat.mode & constants.S_IFMT;
+    const flags = /^flags:\s*([0-7]+)/m.exec(
+      readFileSync(`/proc/${pid}/fdinfo/${number}`, "utf8"),
+    );
+    const readOnly = (parseInt(flags?.[1] ?? "2", 8) & O_ACCMODE) === constants.O_RDONLY;
+    return {
+      number,
+      path,
+      identity: identityOf(stat),
+      mountId: stat.mountId,
+      access: readOnly ? "ro" : "rw",
+      isRegular: type === constants.S_IFREG || type === constants.S_IFBLK,
+    };
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as { code?: string }).code ?? "")) return undefined;
+    throw error;
   }
-  return found;
 }
 
 function entries(folder: string): string[] {

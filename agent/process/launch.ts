@@ -22,8 +22,12 @@ export class QemuProcess implements Disposable {
   #tail = "";
   #end: string | undefined;
 
-  /** Starts the launcher, which becomes QEMU under the same pid. */
-  static start(launch: Launch): QemuProcess {
+  /**
+   * Starts the launcher, which becomes QEMU under the same pid.
+   *
+   * @param inherited Lent; QEMU has them from number `FIRST_INHERITED` on.
+   */
+  static start(launch: Launch, inherited: readonly OwnedFd[] = []): QemuProcess {
     const [command, ...args] = commandFor(
       import.meta.url,
       "launcher",
@@ -32,9 +36,13 @@ export class QemuProcess implements Disposable {
     // detached: a Ctrl-C at the terminal is for the agent, which stops the guest in order.
     // Node's and Bun's pipes are socket pairs: at the agent's own level QEMU could not write to them.
     // Deno's are pipes, which take no other label: there QEMU's last words are lost.
+    const stdio = [
+      ...["ignore", "pipe", "pipe"] as const,
+      ...inherited.map(({ number }) => number),
+    ];
     const child = makingSocketsAs(
       launch.context,
-      () => spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/", detached: true }),
+      () => spawn(command, args, { stdio, cwd: "/", detached: true }),
     );
     if (child.pid === undefined) throw new Error(`Cannot start ${command}`);
     return new QemuProcess(child, child.pid);

@@ -23,6 +23,7 @@ import { libselinux } from "../../ffi/libselinux.ts";
 import { SystemError } from "../../ffi/errno.ts";
 import { createSocket } from "../label/socket.ts";
 import { join } from "./cgroup.ts";
+import { FIRST_INHERITED } from "./place.ts";
 
 /** What {@link ./launch.ts} asks for, as JSON in the only argument. */
 export interface Launch {
@@ -38,15 +39,20 @@ export interface Launch {
   /** `%MONITOR%` stands for the number of the monitor's listening descriptor. */
   readonly argv: readonly string[];
   readonly env: readonly string[];
+  /** How many descriptors QEMU inherits, from {@link ./place.ts FIRST_INHERITED} on. */
+  readonly inherited: number;
 }
 
-function launch({ cgroupProcs, context, monitor, credential, binary, argv, env }: Launch): never {
+function launch(
+  { cgroupProcs, context, monitor, credential, binary, argv, env, inherited }: Launch,
+): never {
   join(cgroupProcs);
   umask(0o077);
   using socket = createSocket(context, monitor);
   listenUnix(socket.number, monitor, 1);
   closeOnExecFrom(3);
-  for (const fd of [0, 1, 2, socket.number]) keepOnExec(fd);
+  const images = Array.from({ length: inherited }, (_, i) => FIRST_INHERITED + i);
+  for (const fd of [0, 1, 2, ...images, socket.number]) keepOnExec(fd);
   defaultSigpipe();
   if (libselinux().setexeccon_raw(context) !== 0) {
     throw SystemError.last("setexeccon_raw", { path: context });

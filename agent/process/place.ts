@@ -12,6 +12,9 @@ export interface Place {
   readonly control: string;
 }
 
+/** Number of the first image that QEMU inherits: after standard input, output and error. */
+export const FIRST_INHERITED = 3;
+
 /** The place of a guest, by its name alone: a later agent finds it again. */
 export function placeOf(
   guest: string,

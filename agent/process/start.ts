@@ -3,12 +3,14 @@ import { delimiter, join } from "node:path";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { Guest } from "../guest.ts";
 import { type Context, formatContext } from "../label/context.ts";
+import type { OpenImage } from "../image/open.ts";
 import type { Selinux } from "../label/selinux.ts";
 import { createSocketAt } from "../label/socket.ts";
 import { Monitor } from "../qmp/monitor.ts";
+import { coldArguments, inheritedArguments, inheritedOf } from "../qmp/cold.ts";
 import { portArguments } from "../qmp/port.ts";
 import { createCgroup } from "./cgroup.ts";
-import type { Place } from "./place.ts";
+import { FIRST_INHERITED, type Place } from "./place.ts";
 import { QemuProcess } from "./launch.ts";
 
 /** QEMU could not be started, or died before it answered. */
@@ -43,9 +45,10 @@ const ALWAYS = [
 ];
 
 /**
- * Starts QEMU without any image, as an unprivileged user, in the guest's context and a cgroup of its
- * own, and connects its monitor.
+ * Starts QEMU as an unprivileged user, in the guest's context and a cgroup of its own, and connects
+ * its monitor. It has no image but those that cannot be added later.
  *
+ * @param opened Lent; only descriptors of such images are inherited.
  * @throws {@linkcode StartError} with QEMU's last words.
  */
 export async function startQemu(
@@ -54,9 +57,11 @@ export async function startQemu(
   context: Context,
   place: Place,
   selinux: Selinux,
+  opened: readonly OpenImage[] = [],
 ): Promise<Qemu> {
   const { name, qemu: { binary, args, accelerator } } = guest;
   const path = findBinary(binary);
+  const inherited = inheritedOf(opened);
   createCgroup(place.cgroup);
   mkdirSync(place.folder, { recursive: true, mode: 0o700 });
   if (existsSync(place.monitor)) unlinkSync(place.monitor);
@@ -66,9 +71,15 @@ export async function startQemu(
     monitor: place.monitor,
     credential,
     binary: path,
-    argv: [path, "-name", name, "-accel", accelerator, ...ALWAYS, ...args, ...portArguments(guest)],
+    inherited: inherited.length,
+    argv: [
+      ...[path, "-name", name, "-accel", accelerator, ...ALWAYS, ...args],
+      ...inheritedArguments(inherited, FIRST_INHERITED),
+      ...coldArguments(guest),
+      ...portArguments(guest),
+    ],
     env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
-  });
+  }, inherited.map(({ fd }) => fd));
   try {
     const monitor = await greet(process, place.monitor, context.level ?? "s0");
     requireContext(process.pid, context, selinux);

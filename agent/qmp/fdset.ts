@@ -60,6 +60,25 @@ export async function addFd(
   }
 }
 
+/**
+ * Finds a descriptor that QEMU put into an fdset when it started, by the text it was given. QMP
+ * `query-fdsets`.
+ */
+export async function inheritedFd(
+  monitor: Monitor,
+  fdset: number,
+  opaque: string,
+): Promise<PassedFd> {
+  const sets = await monitor.execute("query-fdsets") as readonly {
+    readonly "fdset-id": number;
+    readonly fds: readonly { readonly fd: number; readonly opaque?: string }[];
+  }[];
+  const set = sets.find((it) => it["fdset-id"] === fdset);
+  const number = set?.fds.find((it) => it.opaque === opaque)?.fd;
+  if (number !== undefined && Number.isSafeInteger(number)) return { fdset, number };
+  throw new MonitorError(`${monitor.path}: fdset ${fdset} has no descriptor "${opaque}"`);
+}
+
 /** Takes one descriptor out of an fdset; what QEMU has dup'ed stays with it. QMP `remove-fd`. */
 export async function removeFd(
   monitor: Monitor,

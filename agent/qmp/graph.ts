@@ -1,6 +1,7 @@
 import type { Guest } from "../guest.ts";
+import { isCdDrive, isCold } from "../image/device.ts";
 import type { Layer } from "../image/layer.ts";
-import { portOf } from "./port.ts";
+import { busOf } from "./port.ts";
 import type { Monitor } from "./monitor.ts";
 
 /** One blockdev-add or device_add, as it goes over the wire. */
@@ -10,14 +11,24 @@ export interface QmpCommand {
 }
 
 /**
- * The block graph of one image, bottom first: every format is given, every file is an fdset.
+ * Adds one image to a running QEMU: its nodes and its device. Nothing for one that has been there
+ * since the start, see {@link ./cold.ts}.
  *
- * @param layers Of one image: the image and its backing chain, top first. QAPI `BlockdevOptions`.
+ * @param layers Of one image: the image and its backing chain, top first.
  */
 export function imageGraph(layers: readonly Layer[], guest: Guest): QmpCommand[] {
+  const { image } = layers[0]!;
+  return isCold(image) ? [] : [...blockNodes(layers), device(layers[0]!, guest)];
+}
+
+/**
+ * The block nodes of one image, bottom first: every format is given, every file is an fdset. QAPI
+ * `BlockdevOptions`.
+ */
+export function blockNodes(layers: readonly Layer[]): QmpCommand[] {
   const below = (i: number) => layers[i + 1]?.node ?? null;
   const pairs = layers.map((layer, i) => [fileNode(layer), formatNode(layer, below(i))]);
-  return [...pairs.reverse().flat(), device(layers[0]!, portOf(layers[0]!.image, guest))];
+  return pairs.reverse().flat();
 }
 
 /** The file behind a layer. QAPI `BlockdevOptionsFile`. */
@@ -55,7 +66,10 @@ export function formatNode(
   };
 }
 
-function device({ image, node, access }: Layer, bus: string | null): QmpCommand {
+/** The device on top of a node. */
+export function device({ image, node, access }: Layer, guest: Guest): QmpCommand {
+  const bus = busOf(image, guest);
+  const writes = access === "rw" && !isCdDrive(image);
   return {
     execute: "device_add",
     arguments: {
@@ -63,12 +77,14 @@ function device({ image, node, access }: Layer, bus: string | null): QmpCommand 
       id: `${image.name}-device`,
       drive: node,
       ...(bus !== null && { bus }),
-      ...(image.device.startsWith("virtio") && access === "rw" && {
-        "write-cache": image.cache === "writethrough" ? "off" : "on",
+      ...(writes && image.cache === "writethrough" && { "write-cache": "off" }),
+      ...(writes && image.cache !== "writethrough" && image.device.startsWith("virtio") && {
+        "write-cache": "on",
       }),
     },
   };
 }
+
 /** Runs the commands one after the other. */
 export async function runAll(monitor: Monitor, commands: readonly QmpCommand[]): Promise<void> {
   for (const { execute, arguments: args } of commands) await monitor.execute(execute, args);

@@ -1,9 +1,10 @@
+import { isCold } from "../image/device.ts";
 import type { OpenImage } from "../image/open.ts";
 import { type Layer, layerName } from "../image/layer.ts";
-import { descriptorsOf } from "../process/descriptor.ts";
+import { descriptorOf } from "../process/descriptor.ts";
 import type { Access, OwnedFd } from "../owned_fd.ts";
 import type { Qemu } from "../process/start.ts";
-import { addFd, DroppedError, type PassedFd } from "./fdset.ts";
+import { addFd, DroppedError, inheritedFd, type PassedFd } from "./fdset.ts";
 import { MonitorError } from "./monitor.ts";
 
 /** The descriptors of one file that are in QEMU's fdset. */
@@ -19,6 +20,8 @@ export function opaqueText(access: Access, layer: Layer): string {
 
 /**
  * Passes a file's descriptors into its fdset, one a message, and makes sure that this QEMU has them.
+ * Those of an image that was there at start it has inherited: the kernel puts /dev/null in the place
+ * of one that SELinux denies.
  *
  * @param missing Asked, when a descriptor was dropped, what the policy would have to allow.
  * @throws {@linkcode DroppedError} when SELinux denied QEMU one of them; `MonitorError` when the process
@@ -47,8 +50,11 @@ async function pass(
   fd: OwnedFd,
   access: Access,
 ): Promise<PassedFd> {
-  const passed = await addFd(monitor, image.layer.fdset, fd, opaqueText(access, image.layer));
-  const has = descriptorsOf(process.pid).find(({ number }) => number === passed.number);
+  const { fdset } = image.layer, opaque = opaqueText(access, image.layer);
+  const passed = isCold(image.layer.image)
+    ? await inheritedFd(monitor, fdset, opaque)
+    : await addFd(monitor, fdset, fd, opaque);
+  const has = descriptorOf(process.pid, passed.number);
   if (has?.identity === image.identity && has.access === access) return passed;
   const found = has === undefined ? "nothing" : `${has.identity} ${has.access}`;
   throw new MonitorError(

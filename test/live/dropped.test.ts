@@ -45,6 +45,8 @@ describe("a descriptor passed to a QEMU in a guest's context", () => {
       access: "rw",
       cache: "writeback",
       device: "virtio-blk-pci",
+      shared: false,
+      transient: false,
       backing: [],
     }],
     qemu: {

@@ -131,6 +131,23 @@ format = "raw"
 `;
 }
 
+/** Writes a guest's file with images of one's own. */
+export async function writeGuest(
+  name: string,
+  images: readonly Readonly<Record<string, unknown>>[],
+  args: readonly string[],
+): Promise<string> {
+  const file = `${SETTINGS}/guests.d/${name}.toml`;
+  const keys = (image: Readonly<Record<string, unknown>>) =>
+    Object.entries(image).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join("");
+  const qemu = { binary: "qemu-system-x86_64", args, user: USER, accelerator: "tcg" };
+  const tables = [`name = "${name}"\n\n[qemu]\n${keys(qemu)}`];
+  for (const image of images) tables.push(`[[image]]\n${keys(image)}`);
+  writeFileSync(file, tables.join("\n"));
+  await must("restorecon", file);
+  return file;
+}
+
 /** A guest under the agent: `svirt-agent run` with the tests' additions. */
 export class Run {
   readonly name: string;

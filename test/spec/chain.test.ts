@@ -233,6 +233,8 @@ describe("compareChain", () => {
     access: "rw",
     cache: "none",
     device: "virtio-blk-pci",
+    shared: false,
+    transient: false,
     backing: [
       { path: "/srv/nfs/mid.qcow2", format: "qcow2", shared: false },
       { path: "/srv/nfs/base.raw", format: "raw", shared: true },

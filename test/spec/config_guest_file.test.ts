@@ -64,6 +64,7 @@ describe("readGuest", () => {
       format = "raw"
       access = "ro"
       device = "ide-cd"
+      shared = true
     `);
     assert.deepEqual(guest, {
       name: "web1",
@@ -81,6 +82,8 @@ describe("readGuest", () => {
           access: "rw",
           cache: "writeback",
           device: "virtio-blk-pci",
+          shared: false,
+          transient: false,
           backing: [{ path: "/srv/nfs/base.qcow2", format: "qcow2", shared: true }],
         },
         {
@@ -90,6 +93,8 @@ describe("readGuest", () => {
           access: "ro",
           cache: "none",
           device: "ide-cd",
+          shared: true,
+          transient: false,
           backing: [],
         },
       ],
@@ -97,14 +102,16 @@ describe("readGuest", () => {
     });
   });
 
-  it("takes what is not said as kvm, rw, none, virtio-blk-pci, no backing, not shared", () => {
+  it("takes what is not said as kvm, rw, none, virtio-blk-pci, no backing, neither shared nor transient", () => {
     const { qemu, images } = read(`${GUEST}${ROOT}backing = [{ path = "/b", format = "raw" }]\n`);
     assert.deepEqual(qemu, { binary: "qemu", args: [], user: "qemu", accelerator: "kvm" });
-    const { access, cache, device, backing } = images[0]!;
-    assert.deepEqual({ access, cache, device }, {
+    const { access, cache, device, shared, transient, backing } = images[0]!;
+    assert.deepEqual({ access, cache, device, shared, transient }, {
       access: "rw",
       cache: "none",
       device: "virtio-blk-pci",
+      shared: false,
+      transient: false,
     });
     assert.deepEqual(backing, [{ path: "/b", format: "raw", shared: false }]);
   });
@@ -263,6 +270,49 @@ describe("readGuest", () => {
         "a fence of another kind",
         `fence = "mode"\n${GUEST}`,
         'fence: "mode" is not known (say "off" or "owner")',
+      ],
+      [
+        "a format that is neither",
+        `${GUEST}${ROOT.replace('"qcow2"\n', '"vmdk"\n')}`,
+        'image[0].format: "vmdk" is not known (say "qcow2" or "raw")',
+      ],
+      [
+        "a CD drive that would write",
+        `${GUEST}${ROOT}device = "ide-cd"`,
+        'image[0].access: "ide-cd" is a CD drive, which only reads (say access = "ro")',
+      ],
+      [
+        "an IDE disk that only reads",
+        `${GUEST}${ROOT}device = "ide-hd"\naccess = "ro"`,
+        'image[0].device: "ide-hd" takes no image that is only read (say "virtio-blk-pci", "scsi-hd" or "ide-cd")',
+      ],
+      [
+        "an image that is shared and written",
+        `${GUEST}${ROOT}shared = true`,
+        "image[0].shared: what may be shared is never written",
+      ],
+      [
+        "a transient image that only reads",
+        `${GUEST}${ROOT}transient = true\naccess = "ro"`,
+        "image[0].transient: a guest that only reads has no writes to throw away (leave it out)",
+      ],
+      [
+        "a transient flash chip",
+        `${GUEST}${ROOT}transient = true\ndevice = "pflash"`,
+        'image[0].transient: "pflash" has to be there when QEMU starts, before it can make an overlay',
+      ],
+      [
+        "a third flash chip",
+        GUEST +
+        ["a", "b", "c"].map((name) => ROOT.replaceAll("root", name) + 'device = "pflash"\n').join(
+          "",
+        ),
+        "image[2].device: a guest has at most 2 flash chips",
+      ],
+      [
+        "more PCI devices than there are slots for",
+        GUEST + Array.from({ length: 105 }, (_, i) => ROOT.replaceAll("root", `disk${i}`)).join(""),
+        "image[104].device: a guest has at most 104 images on PCI",
       ],
       ["sVirt's labels", `labels = "svirt"\n${GUEST}`, 'labels: "svirt" is not supported yet'],
       [

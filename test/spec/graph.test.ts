@@ -13,6 +13,8 @@ const RAW: Image = {
   access: "rw",
   cache: "writeback",
   device: "virtio-blk-pci",
+  shared: false,
+  transient: false,
   backing: [],
 };
 const QCOW2: Image = {

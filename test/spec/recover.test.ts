@@ -39,6 +39,8 @@ function guestOf(name: string, ...images: Partial<Image>[]): Guest {
       access: "rw",
       cache: "none",
       device: "virtio-blk-pci",
+      shared: false,
+      transient: false,
       backing: [],
       ...image,
     })),
