@@ -45,7 +45,7 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
   requireEnforcing(host.selinux);
   const credential = credentialOf(guest);
   const place = placeOf(guest.name, host.settings);
-  const found = inspectImages(guest, host.folders, host.selinux);
+  const found = inspectImages(guest, host);
   requireClosed(found.map(({ storage }) => storage), host.booleans);
 
   const { operation, level } = grantImages(guest, found, credential, place.cgroup, host);

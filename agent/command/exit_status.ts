@@ -12,6 +12,8 @@ const INTERRUPTED = 130;
 
 /** The exit status of a command that threw; by the error's name, so that none has to be loaded. */
 export function exitStatusOf(error: Error & { code?: string; operation?: string }): number {
+  // An image as the guest file says, and a header that somebody changed since.
+  if (error.name === "ImageError" && error.code === "header-differs") return EXIT.finding;
   if (USAGE.includes(error.name)) return EXIT.usage;
   if (FINDING.includes(error.name)) return EXIT.finding;
   if (error.operation === "openat2" && WRONG_PATH.includes(error.code ?? "")) return EXIT.usage;

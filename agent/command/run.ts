@@ -31,7 +31,7 @@ export async function run(
   using host = openHost(args, terminal, { announce: args.options["dry-run"] !== true });
   if (args.options["dry-run"] === true) {
     requireEnforcing(host.selinux);
-    for (const line of planOf(guest, inspectImages(guest, host.folders, host.selinux), host)) {
+    for (const line of planOf(guest, inspectImages(guest, host), host)) {
       terminal.out(line);
     }
     return EXIT.asExpected;
@@ -47,7 +47,7 @@ export async function run(
     }
     if (args.options["yes"] === true || host.settings.boolean === "off") {
       requireEnforcing(host.selinux);
-      const found = inspectImages(guest, host.folders, host.selinux);
+      const found = inspectImages(guest, host);
       closeStorage(found.map(({ storage }) => storage), host, (boolean) => {
         const plan = planBoolean(boolean, false, hostUse(host.log.state));
         for (const line of describeBooleanPlan(plan)) terminal.err(`${guest.name}: ${line}`);

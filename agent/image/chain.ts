@@ -191,13 +191,21 @@ export interface HeaderFinding {
   readonly header: string | null;
 }
 
+/** An image and its backing files as they should be. */
+export interface PinnedChain extends Pick<Image, "path" | "format"> {
+  readonly backing: readonly Pick<Image, "path" | "format">[];
+}
+
 /**
  * Compares a pinned chain with what its headers say now. A raw file has no header to compare, and
  * a missing backing format contradicts nothing.
  *
  * @param headers Of the image and then of each pinned backing file, in that order.
  */
-export function compareChain(pinned: Image, headers: readonly Header[]): HeaderFinding[] {
+export function compareChain(
+  pinned: PinnedChain,
+  headers: readonly Header[],
+): HeaderFinding[] {
   const layers = [pinned, ...pinned.backing];
   if (headers.length !== layers.length) {
     throw new RangeError(`Cannot compare ${layers.length} files with ${headers.length} headers`);

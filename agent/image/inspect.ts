@@ -1,15 +1,15 @@
 import { constants } from "node:fs";
 import type { Guest } from "../guest.ts";
+import type { Host } from "../host.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import { classify, mountOf, type StorageClass } from "../label/mount.ts";
 import type { Selinux } from "../label/selinux.ts";
 import type { Identity } from "../owned_fd.ts";
-import { compareChain } from "./chain.ts";
-import { type Folder, requireSame } from "./folder.ts";
-import { type Header, readHeader } from "./header.ts";
+import type { Folder } from "./folder.ts";
 import { ImageError } from "./image_error.ts";
 import { type Layer, layersOf } from "./layer.ts";
 import { type Owner, readOwner } from "./owner.ts";
+import { checkHeaders } from "./pinned.ts";
 import { openToLook } from "./squash.ts";
 
 /** A file as it was found, before anything was done to it. */
@@ -23,35 +23,22 @@ export interface Inspected extends Owner {
 
 /**
  * Looks at every file of a guest and changes nothing: identity, owner, label, filesystem, and
- * whether the headers still say what the guest file pins.
+ * whether the headers still say what the guest file pins; one that does not is a recorded finding.
  *
  * @throws `ImageError`, `SystemError` of the first file that cannot be used.
  */
 export function inspectImages(
   guest: Guest,
-  folders: readonly Folder[],
-  selinux: Selinux,
+  host: Pick<Host, "folders" | "selinux" | "log">,
 ): Inspected[] {
-  const layers = layersOf(guest);
-  const found = layers.map((layer) => inspectLayer(layer, folders, selinux));
+  const { folders, selinux } = host;
+  const found = layersOf(guest).map((layer) => inspectLayer(layer, folders, selinux));
   requireDistinct(found);
-  for (const image of guest.images) {
-    const headers = found.filter(({ layer }) => layer.image === image)
-      .map(({ layer, identity }) => headerOf(layer, identity, folders));
-    for (const { path, what, pinned, header } of compareChain(image, headers)) {
-      throw new ImageError(
-        "header-differs",
-        path,
-        `has a header that says ${what} ${JSON.stringify(header)}; ${guest.file} says ` +
-          JSON.stringify(pinned),
-        {
-          hint: `A guest can write its header, so the guest file decides. If the file is right, ` +
-            `find out who changed the header; else see: svirt-agent image chain ${image.path} ` +
-            `--format ${image.format} --adopt`,
-        },
-      );
-    }
-  }
+  const [differs] = checkHeaders(
+    { guest: guest.name, files: found, pinnedBy: guest.file, runs: false },
+    host,
+  );
+  if (differs !== undefined) throw differs;
   return found;
 }
 
@@ -90,22 +77,6 @@ export function inspectLayer(
     );
   }
   return { layer, identity: fd.identity, ...readOwner(fd), label: selinux.readLabel(fd), storage };
-}
-
-/**
- * What the header of a file says now.
- *
- * Opened anew and not with O_DIRECT, which the guest's descriptors may have: it reads whole sectors
- * into aligned memory only.
- */
-export function headerOf(
-  { path, format }: Layer,
-  identity: Identity,
-  folders: readonly Folder[],
-): Header {
-  using fd = openToLook(folders, path);
-  requireSame(fd, identity, path);
-  return readHeader(fd, format);
 }
 
 /** The label as the log keeps it. */

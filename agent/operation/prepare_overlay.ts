@@ -4,9 +4,10 @@ import { grantsOf } from "../grant/grant.ts";
 import type { Host } from "../host.ts";
 import type { Folder } from "../image/folder.ts";
 import { ImageError } from "../image/image_error.ts";
-import { headerOf, type Inspected } from "../image/inspect.ts";
+import type { Inspected } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
 import { openImage } from "../image/open.ts";
+import { headerOf } from "../image/pinned.ts";
 import { labelImage } from "../label/apply.ts";
 import type { Access } from "../owned_fd.ts";
 import { missingToReceive } from "../verify/missing.ts";
@@ -88,10 +89,11 @@ function recordOverlay(
 async function writeHeader(
   { qemu: { monitor } }: AttachedGuest,
   old: AttachedImage,
-  { layer, identity }: Inspected,
+  overlay: Inspected,
   folders: readonly Folder[],
 ): Promise<void> {
-  const { virtualSize } = headerOf(old.layer, old.identity, folders);
+  const { layer } = overlay;
+  const { virtualSize } = headerOf(old, folders);
   await runAll(monitor, [fileNode(layer)]);
   await runJob(monitor, `${layer.node}-create`, () =>
     monitor.execute("blockdev-create", {
@@ -105,7 +107,7 @@ async function writeHeader(
         "backing-fmt": old.layer.format,
       },
     }), CREATE_MS);
-  const header = headerOf(layer, identity, folders);
+  const header = headerOf(overlay, folders);
   if (header.backingFile !== old.layer.path || header.backingFormat !== old.layer.format) {
     throw new ImageError(
       "header-differs",

@@ -15,6 +15,7 @@ import type { Host } from "../host.ts";
 import type { Layer } from "../image/layer.ts";
 import { readOwner } from "../image/owner.ts";
 import { QmpError } from "../qmp/monitor.ts";
+import { headersOf } from "../verify/headers.ts";
 import { freeze, type FrozenImage } from "./freeze.ts";
 import { planOverlay } from "./overlay.ts";
 import { fenceOf, wantsFence } from "./revoke_write.ts";
@@ -41,6 +42,8 @@ export async function snapshot(
 ): Promise<FrozenImage[]> {
   requireSettled(attached, host);
   const tops = chooseTops(attached, names);
+  const [differs] = headersOf(attached, host);
+  if (differs !== undefined) throw differs;
   const next = Math.max(...attached.images.map(({ layer }) => layer.fdset)) + 1;
   const layers = tops.map((top, i) => planOverlay(top, next + i, new Date()));
   const operation = recordIntent(attached, tops, layers, host);

@@ -10,6 +10,7 @@ import { processContexts } from "../process/contexts.ts";
 import { type Descriptor, descriptorsOf } from "../process/descriptor.ts";
 import { type Expected, expectedOfOwn } from "./expected.ts";
 import { findDifferences, type Found } from "./find_differences.ts";
+import { headersOf } from "./headers.ts";
 import { otherGuests } from "./other_guest.ts";
 import { policyWitness } from "./policy_witness.ts";
 import { type Difference, permissiveDifference } from "./promise.ts";
@@ -86,6 +87,7 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
     ...permissive.map(({ text }) => text),
     ...foreign(attached, held),
     ...strangers(attached),
+    ...headersOf(attached, host).map(({ message }) => message),
   ];
   const asExpected = problems.length === 0 && verdicts.every((verdict) => verdict.asExpected);
   const found = [...permissive, ...verdicts.flatMap(({ differences }) => differences)];

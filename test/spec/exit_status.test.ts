@@ -23,6 +23,7 @@ describe("exitStatusOf", () => {
     ["usage",   new SystemError("openat2", ENOENT, { path: "/a" })],
     ["usage",   new SystemError("openat2", ELOOP, { path: "/a" })],
     ["usage",   new SystemError("openat2", EXDEV, { path: "/a" })],
+    ["finding", new ImageError("header-differs", "/a", "has another header")],
     ["finding", new RefusedError("a", "b")],
     ["finding", new DroppedError("/a")],
     ["finding", new CategoriesExhausted({ low: 0, high: 1 }, 1)],
