@@ -1,5 +1,5 @@
 import { existsSync, globSync, readFileSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { baseStage } from "./base.ts";
 import { hashOf, type Stage } from "./cache.ts";
 import { hostCommand, hostScript } from "./host_command.ts";
@@ -23,7 +23,7 @@ export function imageStage(release: Release, progress: Progress): Stage {
   const runtimes = findRuntimes();
   const packages = findPackages();
   const modules = policyModules();
-  const probes = files("test/lab/probe/*.c");
+  const probes = files("test/lab/probe/*/*.{c,h}");
   const ours = [...modules, ...probes, ...files("test/lab/guest/*"), import.meta.filename];
   return {
     name: `image-${release.name}`,
@@ -53,9 +53,14 @@ export function imageStage(release: Release, progress: Progress): Stage {
             ...runtimes.map(({ file }) => file),
             ...packages.map(({ name }) => name),
           ]),
-          ...probes.map((source) => {
-            const program = join(rootfs, "usr/libexec/svirt-lab", basename(source, ".c"));
-            return hostCommand(["gcc", "-O1", "-static", "-Wall", "-o", program, source]);
+          // A folder is a program.
+          ...[...new Set(probes.map(dirname))].map((folder) => {
+            const program = join(rootfs, "usr/libexec/svirt-lab", basename(folder));
+            const sources = probes.filter((file) =>
+              file.startsWith(`${folder}/`) && file.endsWith(".c")
+            );
+            const options = ["-O1", "-static", "-pthread", "-Wall", "-Werror"];
+            return hostCommand(["gcc", ...options, "-o", program, ...sources]);
           }),
         ]));
       await progress.step("labels", () => hostScript(LABEL, [rootfs]));

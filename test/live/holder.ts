@@ -11,6 +11,27 @@ import { OwnedFd } from "../../agent/owned_fd.ts";
 const PROGRAM = "/usr/libexec/svirt-lab/holder";
 const LIMITS = { message: 1 << 16, queue: 1 << 16 };
 
+/** One thing that a holder tried. */
+export interface Attempt {
+  /** The name (comm) of the thread that tried it, by which its denials are found. */
+  readonly tag: string;
+  /** The value behind `ok`, or `err ENAME`. */
+  readonly said: string;
+}
+
+/** Of all holders, so that no two attempts share one. */
+let attempts = 0;
+
+/** A duplicate of what a process holds, as the same open file; the caller owns it. */
+export function lendFrom(pid: number, descriptor: number): OwnedFd {
+  const pidfd = pidfdOpen(pid);
+  try {
+    return new OwnedFd(pidfdGetfd(pidfd, descriptor), `pid ${pid} fd ${descriptor}`);
+  } finally {
+    close(pidfd);
+  }
+}
+
 /**
  * A program that is not QEMU, runs in a guest's exact context and as its user, and does with a
  * descriptor what a guest could do that has taken QEMU over.
@@ -60,17 +81,20 @@ export class Holder implements Disposable {
     return (await answer).replace(/^ok /, "");
   }
 
+  /** Tries something under a name of its own; in a child or thread of the holder's where one is given. */
+  async attempt(command: string, worker?: string, passed?: OwnedFd): Promise<Attempt> {
+    const tag = `try${++attempts}`;
+    const where = worker === undefined ? "" : `in ${worker} `;
+    // A descriptor is received before the command that it comes with is read.
+    if (passed !== undefined) await this.ask(`@${tag} whoami`);
+    return { tag, said: await this.ask(`${where}@${tag} ${command}`, passed) };
+  }
+
   /** Hands it a duplicate of the very open file that a guest's QEMU holds; answers its number. */
   async take(pid: number, descriptor: number): Promise<number> {
-    const pidfd = pidfdOpen(pid);
-    try {
-      const copy = new OwnedFd(pidfdGetfd(pidfd, descriptor), `pid ${pid} fd ${descriptor}`);
-      const [number] = (await this.ask("recv", copy)).split(" ");
-      if (!/^\d+$/.test(number!)) throw new Error(`The holder did not get it: ${number}`);
-      return Number(number);
-    } finally {
-      close(pidfd);
-    }
+    const [number] = (await this.ask("recv", lendFrom(pid, descriptor))).split(" ");
+    if (!/^\d+$/.test(number!)) throw new Error(`The holder did not get it: ${number}`);
+    return Number(number);
   }
 
   [Symbol.dispose](): void {

@@ -4,7 +4,7 @@ import { emptyState, fold, type State } from "../../agent/audit/state.ts";
 import { call, type Parameters } from "../../agent/service/varlink.ts";
 import { GUEST_INTERFACE } from "../../agent/service/guest_interface.ts";
 import type { Fence } from "../../agent/guest.ts";
-import { must } from "./command.ts";
+import { command, must } from "./command.ts";
 
 /** Where images of each kind of storage lie in the lab. */
 export const STORAGE = {
@@ -208,6 +208,14 @@ export class Run {
       command: text,
     });
     return String(said);
+  }
+
+  /** Ends agent and QEMU when a test has failed; nothing when they have ended. */
+  async end(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    this.process.kill("SIGKILL");
+    // QEMU lives on, and with it the pipes that the test would wait for.
+    await command("/usr/sbin/svirt-agent", ["guest", "recover", this.name, "--stop"]);
   }
 
   async stop(): Promise<number> {

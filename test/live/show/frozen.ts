@@ -22,6 +22,7 @@ export async function frozen(run: Run, guest: GuestFile): Promise<Check[]> {
   const writable = heldBefore.find(({ access }) => access === "rw")!;
   using holder = await Holder.start(context, USER);
   const kept = await holder.take(pid, writable.number);
+  const child = await holder.ask("fork");
   const couldWrite = await holder.ask(`dwrite ${kept} 0`);
   if (couldWrite !== "4096") throw new Error(`The holder could not write before: ${couldWrite}`);
 
@@ -56,7 +57,7 @@ export async function frozen(run: Run, guest: GuestFile): Promise<Check[]> {
         guest: heldAfter.map(({ number, access }) => `QEMU's descriptor ${number} is ${access}`),
       },
     }),
-    await hostile(holder, kept, overlay, guest, common),
+    await hostile(holder, kept, overlay, child, guest, common),
   ];
 }
 
@@ -65,6 +66,7 @@ async function hostile(
   holder: Holder,
   kept: number,
   overlay: number,
+  child: string,
   guest: GuestFile,
   common: Pick<Check, "storage" | "guest" | "image" | "stage">,
 ): Promise<Check> {
@@ -77,6 +79,10 @@ async function hostile(
       `read ${kept} 0 4096`,
       `zwrite ${kept}`,
       `dwrite ${kept} 0`,
+      // It was forked while the image could be written.
+      `in ${child} dwrite ${kept} 0`,
+      `aio ${kept}`,
+      `copyrange ${kept}`,
       `ftruncate ${kept} 4096`,
       // Changes the blocks of the frozen file, by an ioctl on the overlay that asks nobody about it.
       `moveext ${overlay} ${kept}`,
@@ -85,14 +91,17 @@ async function hostile(
       `reopen ${kept} rw`,
     ]
   ) {
-    // Where nothing keeps it from truncating, it would; the other one is of ext4 alone.
+    // Where nothing keeps it from truncating, it would; the server sees the others
+    // when the page cache is written, or not at all.
     if (grade === "cooperative" && command.startsWith("ftruncate")) continue;
-    if (grade !== "enforced (label)" && command.startsWith("moveext")) continue;
+    if (grade !== "enforced (label)" && /^(moveext|aio|copyrange)/.test(command)) continue;
     // A write of no bytes never reaches the server.
     if (grade === "enforced (server)" && command.startsWith("zwrite")) continue;
     tried[command] = await holder.ask(command);
   }
-  const avcs = await avcsOf(holder.pid, ({ tclass }) => tclass === "file");
+  const [, childPid] = (await holder.ask(`in ${child} whoami`)).split(" ");
+  const pids = [holder.pid, Number(childPid)];
+  const avcs = await avcsOf("any", ({ pid, tclass }) => pids.includes(pid!) && tclass === "file");
   claim(avcs.map(({ serial }) => serial), "frozen: hostile holder");
   const decided = (by: Decision["by"], ...commands: string[]): Decision => {
     const answers = commands.map((command) => tried[command]!);
@@ -101,7 +110,9 @@ async function hostile(
     return { answer: "allowed", by: "te" };
   };
   const answer = (...commands: string[]) => decided("te", ...commands);
-  const writes = Object.keys(tried).filter((it) => /^([dz]write|ftruncate|moveext)/.test(it));
+  const writes = Object.keys(tried).filter((it) =>
+    /^([dz]write|in|aio|copyrange|ftruncate|moveext)/.test(it)
+  );
   const isBySelinux = (command: string) =>
     grade !== "enforced (server)" || !writes.includes(command);
   const denials =
