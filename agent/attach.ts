@@ -80,7 +80,7 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
   } catch (error) {
     qemu?.[Symbol.dispose]();
     for (const image of images) letGo(image);
-    await undo(operation, host, error as Error).catch((failure) => {
+    await undo(operation, host, error as Error, opened.map(({ ro }) => ro)).catch((failure) => {
       (error as Error).cause = failure;
     });
     throw error;

@@ -109,14 +109,17 @@ async function guard(
 
 /** Takes everything away from the guest, and tells whoever asked for it. */
 async function end(
-  { guest, qemu }: AttachedGuest,
+  { guest, qemu, images }: AttachedGuest,
   host: Host,
   terminal: Terminal,
   stopped: PromiseWithResolvers<void>,
 ): Promise<void> {
   const quit = qemu.process.end === undefined ? () => qemu.monitor.execute("quit") : undefined;
   try {
-    for (const line of await detach(guest.name, host, quit)) terminal.err(`${guest.name}: ${line}`);
+    const held = images.map(({ ro }) => ro);
+    for (const line of await detach(guest.name, host, quit, held)) {
+      terminal.err(`${guest.name}: ${line}`);
+    }
     stopped.resolve();
   } catch (error) {
     stopped.promise.catch(() => {});

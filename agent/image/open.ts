@@ -7,6 +7,7 @@ import { type Folder, openBeneath, requireSame } from "./folder.ts";
 import { shellWord } from "./image_error.ts";
 import type { Inspected } from "./inspect.ts";
 import { lockImage } from "./lock.ts";
+import { writeOwner } from "./owner.ts";
 import { openToLook } from "./squash.ts";
 
 /** A file opened for a guest; disposing of it closes the agent's descriptors, not the guest's. */
@@ -46,7 +47,7 @@ export function openImage(
   folders: readonly Folder[],
 ): OpenImage {
   const { layer, identity } = found;
-  if (needsOwner(found, credential)) own(found, credential, folders);
+  using owned = needsOwner(found, credential) ? own(found, credential, folders) : undefined;
   // QEMU from 9.1 wants O_DIRECT on the descriptor itself; before, it would set it on ours.
   const direct = layer.image.cache === "none" ? constants.O_DIRECT : 0;
   const opened: OwnedFd[] = [];
@@ -68,24 +69,37 @@ export function openImage(
     return { ...found, ro, rw, openedAs: credential.uid, locked, [Symbol.dispose]: dispose };
   } catch (error) {
     for (const fd of opened) fd[Symbol.dispose]();
+    if (owned !== undefined) disown(owned, found);
     if (!(error instanceof SystemError)) throw error;
     const hint = hintFor(error.code, layer.path, layer.access, credential);
     throw hint === undefined ? error : error.withHint(hint);
   }
 }
 
-function own(found: Inspected, { uid, gid }: Credential, folders: readonly Folder[]): void {
+/** @returns What it was done by; the caller owns it. */
+function own(found: Inspected, { uid, gid }: Credential, folders: readonly Folder[]): OwnedFd {
   const { path } = found.layer;
-  using fd = openToLook(folders, path);
-  requireSame(fd, found.identity, path);
+  const fd = openToLook(folders, path);
   try {
+    requireSame(fd, found.identity, path);
     fchown(fd.number, uid, gid, path);
+    return fd;
   } catch (error) {
+    fd[Symbol.dispose]();
     if (!(error instanceof SystemError) || error.code !== "EPERM") throw error;
     throw error.withHint(
       `The NFS server squashes root. Give it to QEMU's user there: chown ${uid}:${gid} ` +
         shellWord(path),
     );
+  }
+}
+
+/** By the same descriptor: whoever goes by the path may meet another file there by now. */
+function disown(fd: OwnedFd, found: Inspected): void {
+  try {
+    writeOwner(fd, found);
+  } catch {
+    // The undo that was recorded tries again, and tells when it fails.
   }
 }
 

@@ -3,7 +3,7 @@ import type { AuditEvent } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { reach } from "../io/step.ts";
-import type { Identity } from "../owned_fd.ts";
+import type { Identity, OwnedFd } from "../owned_fd.ts";
 import { cgroupOf, membersOf, removeCgroup } from "../process/cgroup.ts";
 import { killGuest } from "../process/stop.ts";
 import { giveBack } from "./give_back.ts";
@@ -19,9 +19,15 @@ export type Quit = () => Promise<unknown>;
  * free again.
  *
  * @param quit Asks QEMU to end; absent when nobody can ask it any more.
+ * @param held Lent: what the agent still has open of the guest's files.
  * @returns What was done.
  */
-export async function detach(guest: string, host: Host, quit?: Quit): Promise<string[]> {
+export async function detach(
+  guest: string,
+  host: Host,
+  quit?: Quit,
+  held: readonly OwnedFd[] = [],
+): Promise<string[]> {
   const operation = randomUUID();
   const cgroup = cgroupOf(guest);
   const begun = tryRecord(host, {
@@ -40,7 +46,7 @@ export async function detach(guest: string, host: Host, quit?: Quit): Promise<st
   // What it had ends with its processes, recorded or not. Files stay as they are until the log works.
   if (begun !== undefined) throw begun;
   const did = host.log.transact((state) => {
-    const { did, findings } = giveBack(guest, identitiesOf(guest, state), state, host);
+    const { did, findings } = giveBack(guest, identitiesOf(guest, state), state, host, held);
     // Failed: the next recovery tries again, and until then the log still knows the files.
     const result = findings.length === 0 ? "done" : "failed";
     const outcome = { event: "outcome", operation, guest, result, evidence: did } as const;

@@ -1,8 +1,8 @@
 import type { FindingEvent } from "../audit/event.ts";
-import type { State } from "../audit/state.ts";
+import type { Reference, State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { requireSame } from "../image/folder.ts";
-import { type Owner, ownerText, writeOwner } from "../image/owner.ts";
+import { ownerText, writeOwner } from "../image/owner.ts";
 import { openToLook } from "../image/squash.ts";
 import { isOurs } from "../label/assign.ts";
 import { parseContext } from "../label/context.ts";
@@ -23,12 +23,16 @@ export interface GivenBack {
  * one of them may hold a descriptor. Runs inside a transaction of the log together with the outcome:
  * of two guests that end at once, each would otherwise leave their base to the other. Safe to run
  * again; a file that cannot be given back is a finding, and the others still are.
+ *
+ * @param held Lent: descriptors of these files that the agent still has, by which a file is found
+ * also when somebody has moved it.
  */
 export function giveBack(
   guest: string,
   identities: Iterable<Identity>,
   state: State,
   host: Host,
+  held: readonly OwnedFd[] = [],
 ): GivenBack {
   const did: string[] = [];
   const findings: FindingEvent[] = [];
@@ -37,10 +41,15 @@ export function giveBack(
     if (reference === undefined || reference.users.some((user) => user.guest !== guest)) continue;
     const { path, original } = reference;
     try {
-      did.push(...restoreFile(path, identity, original, host));
+      const fd = held.find((fd) => fd.identity === identity);
+      did.push(
+        ...fd === undefined
+          ? restoreFile(path, identity, original, host)
+          : restore(fd, original, host),
+      );
     } catch (error) {
       if (isGone(error as Error & { code?: string })) {
-        did.push(`${path} is gone`);
+        did.push(`${path} is gone; if it was only moved, its label comes back with restorecon -F`);
         continue;
       }
       const text = `could not give back label and owner of ${path}: ${(error as Error).message}`;
@@ -67,8 +76,10 @@ function isGone({ code }: { code?: string }): boolean {
 /**
  * Is it the file that was granted? After a reboot its device may have another number (NFS, btrfs and
  * device mapper number them anew); the same inode with a label of ours is no chance.
+ *
+ * @throws `ImageError` `replaced`.
  */
-function requireStill(fd: OwnedFd, identity: Identity, selinux: Host["selinux"]): void {
+export function requireStill(fd: OwnedFd, identity: Identity, selinux: Host["selinux"]): void {
   const inode = identity.split(":")[2];
   const label = selinux.readLabel(fd);
   const isRenumbered = fd.identity.split(":")[2] === inode &&
@@ -85,13 +96,22 @@ function requireStill(fd: OwnedFd, identity: Identity, selinux: Host["selinux"])
 export function restoreFile(
   path: string,
   identity: Identity,
-  { label, owner }: { readonly label?: string; readonly owner?: Owner },
-  { folders, selinux }: Host,
+  original: Reference["original"],
+  host: Host,
 ): string[] {
-  if (label === undefined && owner === undefined) return [];
+  if (original.label === undefined && original.owner === undefined) return [];
+  using fd = openToLook(host.folders, path);
+  requireStill(fd, identity, host.selinux);
+  return restore(fd, original, host);
+}
+
+function restore(
+  fd: OwnedFd,
+  { label, owner }: Reference["original"],
+  { selinux }: Pick<Host, "selinux">,
+): string[] {
+  const { path } = fd;
   const did: string[] = [];
-  using fd = openToLook(folders, path);
-  requireStill(fd, identity, selinux);
   if (label !== undefined) {
     selinux.writeLabel(fd, parseContext(label));
     did.push(`label of ${path} is ${label} again`);

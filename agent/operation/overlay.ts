@@ -6,7 +6,7 @@ import { fchown } from "../../ffi/libc_owner.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
-import { openParent } from "../image/folder.ts";
+import { openParent, requireSame } from "../image/folder.ts";
 import { type Inspected, inspectLayer } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
 import { orAs, ownerOf } from "../image/squash.ts";
@@ -48,18 +48,30 @@ export function createOverlay(
     orAs(folder, asWhom, () => selinux.creatingAs(label, create)),
     layer.path,
   );
-  const { uid, gid } = fd.stat();
-  if (uid !== credential.uid || gid !== credential.gid) {
-    fchown(fd.number, credential.uid, credential.gid, layer.path);
+  const { identity } = fd;
+  try {
+    const { uid, gid } = fd.stat();
+    if (uid !== credential.uid || gid !== credential.gid) {
+      fchown(fd.number, credential.uid, credential.gid, layer.path);
+    }
+    const found = inspectLayer(layer, folders, selinux);
+    // By name again: what has it now may be another guest's image, which nobody would ask about.
+    requireSame(fd, found.identity, layer.path);
+    return found;
+  } catch (error) {
+    unlinkIn(folder, layer.path, identity);
+    throw error;
   }
-  return inspectLayer(layer, folders, selinux);
 }
 
 /**
  * Removes an overlay that holds no data; one that is not there is no error.
  *
+ * Linux removes names, not files: what somebody renames to the overlay's name in the instant between
+ * look and unlink goes in its place. Nobody but root can.
+ *
  * @param identity Of the file that the operation made; `null` when it had got no further than its
- * name, which is random enough to be nobody else's.
+ * name: then only an empty file is removed, because that is all it can have made.
  */
 export function unlinkOverlay(
   path: string,
@@ -68,9 +80,20 @@ export function unlinkOverlay(
 ): string[] {
   try {
     using folder = openParent(folders, path);
-    const name = posix.basename(path);
-    const is = identityOf(lstatx(folder.number, name));
-    if (identity !== null && is !== identity) return [`${path} is another file now: left alone`];
+    return unlinkIn(folder, path, identity);
+  } catch (error) {
+    return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];
+  }
+}
+
+function unlinkIn(folder: OwnedFd, path: string, identity: Identity | null): string[] {
+  const name = posix.basename(path);
+  try {
+    const is = lstatx(folder.number, name);
+    const isOurs = identity === null
+      ? (is.mode & constants.S_IFMT) === constants.S_IFREG && is.size === 0n
+      : identityOf(is) === identity;
+    if (!isOurs) return [`${path} is another file now: left alone`];
     orAs(folder, () => ownerOf(folder, name), () => unlinkat(folder.number, name));
     return [`removed ${path}`];
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { Undo } from "../audit/event.ts";
+import type { State } from "../audit/state.ts";
 import { grantsOf } from "../grant/grant.ts";
 import type { Host } from "../host.ts";
 import type { Folder } from "../image/folder.ts";
@@ -72,6 +73,7 @@ function recordOverlay(
   log.transact((state) => {
     const intent = state.intents.get(operation);
     if (intent === undefined) throw new Error(`Operation ${operation} is not in the log`);
+    requireNobodys(overlay, state);
     const { seq: _seq, time: _time, prev: _prev, hash: _hash, ...event } = intent;
     const { label, owner } = state.references.get(old.identity)?.original ?? {};
     const undo: Undo[] = [
@@ -82,6 +84,15 @@ function recordOverlay(
     ];
     const grants = grantsOf(guest, operation, level, overlay, "snapshot");
     return { events: [{ ...event, undo }, ...grants], result: undefined };
+  });
+}
+
+/** A file that has just been made is in nobody's hands: one that is was put in its place. */
+function requireNobodys({ identity, layer: { path } }: Inspected, { references }: State): void {
+  const [user] = references.get(identity)?.users ?? [];
+  if (user === undefined) return;
+  throw new ImageError("replaced", path, `is ${identity} now, which ${user.guest} has`, {
+    hint: "Somebody renames files in this folder. Find out who.",
   });
 }
 
@@ -125,7 +136,7 @@ async function writeHeader(
 /**
  * Takes back what a snapshot prepared before QEMU switched over.
  *
- * @param prepared Those that got as far; of `layers`, any may exist as a file.
+ * @param prepared Those that got as far; of `layers`, any may exist as a file: the log knows which.
  */
 export async function letGo(
   operation: string,
@@ -136,14 +147,18 @@ export async function letGo(
   host: Host,
 ): Promise<void> {
   const did: string[] = [];
+  const made = host.log.state.intents.get(operation)?.undo ?? [];
   for (const { node, fdset, path } of layers) {
     for (const name of [node, `${node}.file`]) {
       await monitor.execute("blockdev-del", { "node-name": name }).catch(() => {});
     }
     // Without a descriptor number: the whole set.
     await monitor.execute("remove-fd", { "fdset-id": fdset }).catch(() => {});
-    const made = prepared.find(({ overlay }) => overlay.layer.path === path)?.overlay.identity;
-    did.push(...unlinkOverlay(path, made ?? null, host));
+    for (const it of made) {
+      if (it.kind === "unlink" && it.path === path) {
+        did.push(...unlinkOverlay(path, it.identity, host));
+      }
+    }
   }
   for (const { overlay } of prepared) {
     overlay.ro[Symbol.dispose]();

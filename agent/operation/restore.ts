@@ -7,7 +7,7 @@ import { lockImage, unlockImage } from "../image/lock.ts";
 import { ownerText } from "../image/owner.ts";
 import type { Identity } from "../owned_fd.ts";
 import { RefusedError } from "../refused_error.ts";
-import { restoreFile } from "./give_back.ts";
+import { requireStill, restoreFile } from "./give_back.ts";
 import { tellError } from "./tell_error.ts";
 
 /** What a log, of this host or of another, knows about a file that was not given back. */
@@ -54,7 +54,7 @@ export function restoreFromLog(
   source: string,
   host: Host,
 ): string[] {
-  requireUnused(path, host);
+  requireUnused(path, identity, host);
   const operation = randomUUID();
   const guest = users[0]?.guest ?? "";
   const plan = { path, identity, from: source, original: { ...original } };
@@ -80,8 +80,9 @@ export function restoreFromLog(
 }
 
 /** A guest's lock lives as long as its QEMU, and on NFS every host sees it. */
-function requireUnused(path: string, { folders }: Host): void {
+function requireUnused(path: string, identity: Identity, { folders, selinux }: Host): void {
   using fd = openBeneath(folders, path, constants.O_RDWR);
+  requireStill(fd, identity, selinux);
   lockImage(fd, "rw");
   unlockImage(fd);
 }

@@ -1,5 +1,5 @@
 import type { Host } from "../host.ts";
-import type { Identity } from "../owned_fd.ts";
+import type { Identity, OwnedFd } from "../owned_fd.ts";
 import { cgroupOf, removeCgroup } from "../process/cgroup.ts";
 import { killGuest } from "../process/stop.ts";
 import { giveBack } from "./give_back.ts";
@@ -12,9 +12,15 @@ import { tellError } from "./tell_error.ts";
  * Safe to run again: it goes by the log alone.
  *
  * @param error Why, for the log; absent when the agent died.
+ * @param held Lent: what the agent still has open of the guest's files.
  * @returns What was done.
  */
-export async function undo(operation: string, host: Host, error?: Error): Promise<string[]> {
+export async function undo(
+  operation: string,
+  host: Host,
+  error?: Error,
+  held: readonly OwnedFd[] = [],
+): Promise<string[]> {
   const intent = host.log.state.intents.get(operation);
   if (intent === undefined) return [];
   const { guest } = intent;
@@ -27,7 +33,7 @@ export async function undo(operation: string, host: Host, error?: Error): Promis
   );
   const told = error && { error: tellError(error) };
   const did = host.log.transact((state) => {
-    const { did, findings } = giveBack(guest, identities, state, host);
+    const { did, findings } = giveBack(guest, identities, state, host, held);
     const ended = error === undefined ? "undone" : "failed";
     // Unknown: the intent stays open, and the next recovery tries again.
     const result = findings.length === 0 ? ended : "unknown";
