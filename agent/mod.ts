@@ -61,6 +61,7 @@ export {
 // --- verdicts
 export type { Grade } from "./label/mount.ts";
 export { type GuestVerdict, type ImageVerdict, VerdictError, verifyGuest } from "./verify/guest.ts";
+export { type Difference, PROMISES } from "./verify/promise.ts";
 export { type Answer, type DecidedBy, type Decision, type Verdict } from "./verify/verdict.ts";
 
 // --- the audit log

@@ -150,6 +150,14 @@ describe("a policy whose categories separate nothing", () => {
   });
 });
 
+it("append alone lets another guest write: it may set O_APPEND on a descriptor", () => {
+  const { differences } = found(BASE, policyOf([...GOOD, "svirt_fd_ro_t append"]));
+  assert.equal(
+    differences.filter(({ text }) => /another guest .* could write it/.test(text)).length,
+    2,
+  );
+});
+
 it("another guest that nobody could ask about differs: unknown is not denied", () => {
   const policy: Policy = {
     access: (source, target, targetClass) =>
