@@ -5,7 +5,9 @@ import type { Context } from "./label/context.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import type { Place } from "./process/place.ts";
 import type { Qemu } from "./process/start.ts";
+import type { PassedFd } from "./qmp/fdset.ts";
 import type { Passed } from "./qmp/pass.ts";
+import type { FdsetBehaviour } from "./qmp/version.ts";
 
 /** One file of a guest that has been passed. */
 export interface AttachedImage extends Inspected {
@@ -22,6 +24,13 @@ export interface AttachedImage extends Inspected {
   readonly fenced?: OwnedFd;
 }
 
+/** A descriptor that QEMU was told to give up and still has. */
+export interface Removal {
+  readonly passed: PassedFd;
+  /** The image that it could write, and the snapshot that froze it; absent for what is no image. */
+  readonly frozen?: { readonly image: AttachedImage; readonly operation: string };
+}
+
 /** A guest whose QEMU runs and has its images. */
 export interface AttachedGuest extends Disposable {
   readonly guest: Guest;
@@ -34,6 +43,10 @@ export interface AttachedGuest extends Disposable {
   readonly qemu: Qemu;
   /** Every image before what lies below it. A snapshot puts its overlay in front. */
   readonly images: AttachedImage[];
+  /** How its QEMU treats fdsets. */
+  readonly fdsets: FdsetBehaviour;
+  /** What QEMU was told to give up and keeps until the guest runs. */
+  readonly removals: Removal[];
 }
 
 /** Closes the agent's descriptors of a file; the guest has its own. */

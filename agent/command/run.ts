@@ -12,6 +12,7 @@ import { detach } from "../operation/detach.ts";
 import { recover } from "../operation/recover.ts";
 import { watchBooleans } from "../service/boolean_watch.ts";
 import { guestInterface } from "../service/guest_interface.ts";
+import { watchRemovals } from "../service/removal_watch.ts";
 import { serve } from "../service/varlink.ts";
 import { type Arguments, EXIT } from "./command.ts";
 import { hostUse } from "./host_use.ts";
@@ -86,6 +87,9 @@ async function guard(
     guarding.push(watchBooleans(attached, host, (name) => {
       terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);
       if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(`${name} was switched on`);
+    }));
+    guarding.push(watchRemovals(attached, host, (text) => {
+      terminal.err(`${guest.name}: ${text}`);
     }));
     await qemu.monitor.execute("cont");
     terminal.err(

@@ -11,10 +11,18 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   if (args.options["json"] === true) {
     terminal.out(JSON.stringify({ schemaVersion: 1, guest, images }, null, 2));
   } else {
-    for (const { image, path, overlay, grade, verdict, problems } of images) {
-      terminal.out(`${guest}/${image}: ${path} is frozen: ${grade ?? "NOT REVOKED"}`);
+    for (const { image, path, overlay, grade, pending, verdict, problems } of images) {
+      terminal.out(
+        `${guest}/${image}: ${path} is frozen: ${grade ?? (pending ? "pending" : "NOT REVOKED")}`,
+      );
       const write = verdict?.verdict.write;
       if (write !== undefined) terminal.out(`  write: ${write.answer} (${write.by})`);
+      if (pending) {
+        terminal.out(
+          "  pending: QEMU keeps the descriptor that could write it while it is paused;",
+        );
+        terminal.out("  the agent takes that away once the guest runs");
+      }
       terminal.out(`  the guest now writes ${overlay}`);
       for (const problem of problems) terminal.err(`  ${problem}`);
     }

@@ -1,32 +1,15 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
-import type { AuditEvent } from "../audit/event.ts";
 import type { Host } from "../host.ts";
-import type { Grade } from "../label/mount.ts";
-import { removeFd } from "../qmp/fdset.ts";
-import { fdsetBehaviour } from "../qmp/version.ts";
 import { fileNode, formatNode } from "../qmp/graph.ts";
 import { type ImageVerdict, verifyGuest } from "../verify/guest.ts";
 import type { Prepared } from "./prepare_overlay.ts";
+import { QEMU_MS, removeOld } from "./removal.ts";
+import { type FrozenImage, revocation } from "./revocation.ts";
 import { revokeWrite } from "./revoke_write.ts";
 import { snapshotStep } from "./snapshot_steps.ts";
 import { tellError } from "./tell_error.ts";
 
-/** What became of one image. */
-export interface FrozenImage {
-  readonly image: string;
-  /** The frozen file. */
-  readonly path: string;
-  readonly overlay: string;
-  /** Who guarantees that it cannot be written; absent when it still can be. */
-  readonly grade?: Grade;
-  /** Absent when QEMU was gone before it could be asked about. */
-  readonly verdict?: ImageVerdict;
-  /** What did not work; the revocation was carried out all the same. */
-  readonly problems: readonly string[];
-}
-
-/** How long QEMU may take over what it is asked: a hostile one must not put off the relabel. */
-const QEMU_MS = 3_000;
+export type { FrozenImage };
 
 /** What {@linkcode freeze} takes away from: QEMU runs on the overlay already. */
 export async function freeze(
@@ -56,12 +39,7 @@ export async function freeze(
     }, { timeoutMs: QEMU_MS })
   );
   snapshotStep("reopen");
-  for (const { old } of prepared) {
-    if (old.passed.rw !== undefined) {
-      await attempt(() => removeFd(monitor, old.passed.rw!, QEMU_MS));
-    }
-  }
-  await attempt(() => requireRemoved(attached));
+  const pending = await removeOld(operation, attached, prepared, attempt);
   snapshotStep("remove");
   const relabelled = frozen.map((image) => revokeWrite(image, attached, host, problems));
   snapshotStep("relabel");
@@ -79,6 +57,7 @@ export async function freeze(
       path: old.layer.path,
       overlay: overlay.layer.path,
       ...(grade && { grade }),
+      ...(pending.has(old.identity) && { pending: true }),
       ...(verdict && { verdict }),
       problems: told,
     };
@@ -98,38 +77,6 @@ export async function freeze(
   }), { revocation: true });
   snapshotStep("record");
   return results;
-}
-
-/** Without a grade the grant to write stays open in the log: nobody has seen it gone. */
-function revocation(
-  operation: string,
-  guest: string,
-  { layer, identity, storage }: AttachedImage,
-  { grade, verdict, problems }: FrozenImage,
-): AuditEvent {
-  const evidence = { problems, ...(verdict && { label: verdict.label, ...verdict.witnesses }) };
-  const about = { guest, image: layer.image.name, path: layer.path, identity };
-  if (grade !== undefined) {
-    const mechanism = grade === "enforced (server)" ? "fence" : storage.revocation;
-    return { event: "revoke", operation, ...about, left: "ro", mechanism, grade, evidence };
-  }
-  return {
-    event: "finding",
-    id: "not-revoked",
-    severity: "high",
-    guest,
-    text: `"${layer.path}" is frozen, and that it cannot be written was not seen`,
-    evidence: { ...about, ...evidence },
-    hint: "Stop the guest: its QEMU may still hold a descriptor that writes.",
-  };
-}
-
-/** QEMU before 9.1 answers success to remove-fd while the guest is paused, and does nothing. */
-async function requireRemoved({ qemu: { monitor } }: AttachedGuest): Promise<void> {
-  if (fdsetBehaviour(monitor.version).removesWhilePaused) return;
-  const status = await monitor.execute("query-status", {}, { timeoutMs: QEMU_MS });
-  if ((status as { running?: unknown } | null)?.running === true) return;
-  throw new Error("the guest is paused: QEMU keeps the old descriptors until it runs (pending)");
 }
 
 /** The image as it is from now on: below the overlay, read-only. */

@@ -12,6 +12,7 @@ import { headerOf } from "../image/pinned.ts";
 import { labelImage } from "../label/apply.ts";
 import type { Access } from "../owned_fd.ts";
 import { missingToReceive } from "../verify/missing.ts";
+import { listFds } from "../qmp/fdset.ts";
 import { fileNode, formatNode, runAll } from "../qmp/graph.ts";
 import { runJob } from "../qmp/job.ts";
 import { passImage } from "../qmp/pass.ts";
@@ -140,7 +141,7 @@ async function writeHeader(
  */
 export async function letGo(
   operation: string,
-  { guest, qemu: { monitor } }: AttachedGuest,
+  { guest, qemu: { monitor }, removals }: AttachedGuest,
   layers: readonly Layer[],
   prepared: readonly Prepared[],
   error: Error,
@@ -154,6 +155,10 @@ export async function letGo(
     }
     // Without a descriptor number: the whole set.
     await monitor.execute("remove-fd", { "fdset-id": fdset }).catch(() => {});
+    const stays = await listFds(monitor).catch(() => []);
+    for (const { number } of stays.filter((fd) => fd.fdset === fdset)) {
+      removals.push({ passed: { fdset, number } });
+    }
     for (const it of made) {
       if (it.kind === "unlink" && it.path === path) {
         did.push(...unlinkOverlay(path, it.identity, host));

@@ -44,7 +44,7 @@ export async function snapshot(
   const tops = chooseTops(attached, names);
   const [differs] = headersOf(attached, host);
   if (differs !== undefined) throw differs;
-  const next = Math.max(...attached.images.map(({ layer }) => layer.fdset)) + 1;
+  const next = unusedFdset(attached);
   const layers = tops.map((top, i) => planOverlay(top, next + i, new Date()));
   const operation = recordIntent(attached, tops, layers, host);
   snapshotStep("intent");
@@ -71,6 +71,15 @@ export async function snapshot(
     throw error;
   }
   return await freeze(operation, attached, prepared, host);
+}
+
+/** A set that QEMU could not empty yet would serve its old descriptors to the new overlay. */
+function unusedFdset({ images, removals }: AttachedGuest): number {
+  const used = [
+    ...images.map(({ layer }) => layer.fdset),
+    ...removals.map(({ passed }) => passed.fdset),
+  ];
+  return Math.max(...used) + 1;
 }
 
 /** After a snapshot of which nobody knows how it ended the block graph may be another one. */

@@ -69,14 +69,39 @@ export async function inheritedFd(
   fdset: number,
   opaque: string,
 ): Promise<PassedFd> {
-  const sets = await monitor.execute("query-fdsets") as readonly {
+  const found = (await listFds(monitor)).find((fd) => fd.fdset === fdset && fd.opaque === opaque);
+  if (found !== undefined && Number.isSafeInteger(found.number)) {
+    return { fdset, number: found.number };
+  }
+  throw new MonitorError(`${monitor.path}: fdset ${fdset} has no descriptor "${opaque}"`);
+}
+
+/** Does QEMU list this descriptor as its own? */
+export async function isInFdset(
+  monitor: Monitor,
+  { fdset, number }: PassedFd,
+  timeoutMs?: number,
+): Promise<boolean> {
+  const listed = await listFds(monitor, timeoutMs);
+  return listed.some((fd) => fd.fdset === fdset && fd.number === number);
+}
+
+/** A descriptor as QMP `query-fdsets` lists it: neither its mode nor its duplicates are shown. */
+export interface ListedFd extends PassedFd {
+  /** The text that it was passed with. */
+  readonly opaque: string | undefined;
+}
+
+/** Every descriptor in QEMU's fdsets. QMP `query-fdsets`. */
+export async function listFds(monitor: Monitor, timeoutMs?: number): Promise<ListedFd[]> {
+  const options = timeoutMs === undefined ? {} : { timeoutMs };
+  const sets = await monitor.execute("query-fdsets", {}, options) as readonly {
     readonly "fdset-id": number;
     readonly fds: readonly { readonly fd: number; readonly opaque?: string }[];
   }[];
-  const set = sets.find((it) => it["fdset-id"] === fdset);
-  const number = set?.fds.find((it) => it.opaque === opaque)?.fd;
-  if (number !== undefined && Number.isSafeInteger(number)) return { fdset, number };
-  throw new MonitorError(`${monitor.path}: fdset ${fdset} has no descriptor "${opaque}"`);
+  return sets.flatMap(({ "fdset-id": fdset, fds }) =>
+    fds.map(({ fd, opaque }) => ({ fdset, number: fd, opaque }))
+  );
 }
 
 /** Takes one descriptor out of an fdset; what QEMU has dup'ed stays with it. QMP `remove-fd`. */

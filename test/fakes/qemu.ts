@@ -39,6 +39,8 @@ export type Fault =
 export interface FakeQemuOptions {
   /** A paused 7.2 answers remove-fd with success and removes nothing; 10.0 removes. */
   readonly version?: readonly [major: number, minor: number];
+  /** What its distribution took over from a newer one. */
+  readonly removesWhilePaused?: boolean;
   readonly fault?: Fault;
   /** Before each reply. */
   readonly delayMs?: number;
@@ -201,7 +203,8 @@ export class FakeQemu implements Disposable {
       return generic(`File descriptor named '${what}' not found`);
     }
     const [major, minor] = this.#options.version ?? [7, 2];
-    const removes = this.running || major > 9 || (major === 9 && minor >= 1);
+    const removes = this.running ||
+      (this.#options.removesWhilePaused ?? (major > 9 || (major === 9 && minor >= 1)));
     if (removes) {
       for (const member of gone) member.fd[Symbol.dispose]();
       const left = members.filter((member) => !gone.includes(member));

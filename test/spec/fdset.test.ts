@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { AT_FDCWD, openat2 } from "../../ffi/libc.ts";
 import { AF_UNIX, SOCK_STREAM, socket } from "../../ffi/libc_socket.ts";
 import { OwnedFd } from "../../agent/owned_fd.ts";
-import { addFd, DroppedError, removeFd } from "../../agent/qmp/fdset.ts";
+import { addFd, DroppedError, listFds, removeFd } from "../../agent/qmp/fdset.ts";
 import { Monitor, MonitorError, QmpError } from "../../agent/qmp/monitor.ts";
+import { probeFdsets } from "../../agent/qmp/probe.ts";
 import { fdsetBehaviour } from "../../agent/qmp/version.ts";
 import { FakeQemu, type FakeQemuOptions } from "../fakes/qemu.ts";
 import { descriptors, reactorAtRest, requireNoMore, until } from "../fakes/socket_pair.ts";
@@ -128,6 +129,46 @@ describe("addFd", () => {
       await assert.rejects(addFd(monitor, 3, fd, ""), MonitorError);
     });
   }
+});
+
+describe("probeFdsets", () => {
+  const CASES = [
+    ["7.2 keeps while paused", { version: [7, 2] }, false],
+    ["10.0 removes while paused", { version: [10, 0] }, true],
+    [
+      "7.2 removes, as its distribution made it",
+      { version: [7, 2], removesWhilePaused: true },
+      true,
+    ],
+    [
+      "10.0 does not, whatever its version promises",
+      { version: [10, 0], removesWhilePaused: false },
+      false,
+    ],
+  ] as const;
+  for (const [what, options, removes] of CASES) {
+    it(`finds by trying that ${what}, and nothing of it stays once the guest runs`, async () => {
+      using qemu = new FakeQemu(path, options);
+      using monitor = await connect();
+      const { fdsets, left } = await probeFdsets(monitor);
+      assert.equal(fdsets.removesWhilePaused, removes);
+      assert.equal(fdsets.matchesDirect, options.version[0] >= 10);
+      const listed = await listFds(monitor);
+      assert.deepEqual(listed, left.map((fd) => ({ ...fd, opaque: "svirt-agent probe" })));
+      assert.equal(left.length, removes ? 0 : 1);
+      await monitor.execute("cont");
+      for (const passed of left) await removeFd(monitor, passed);
+      assert.deepEqual(await listFds(monitor), []);
+      assert.deepEqual([...qemu.fdsets], []);
+    });
+  }
+
+  it("goes by the version where the policy drops what it would try with", async () => {
+    using _qemu = new FakeQemu(path, { version: [10, 0], fault: "dropped descriptors" });
+    using monitor = await connect();
+    const { fdsets, left } = await probeFdsets(monitor);
+    assert.deepEqual([fdsets.removesWhilePaused, left], [true, []]);
+  });
 });
 
 describe("removeFd", () => {
