@@ -68,6 +68,8 @@ export class FakeQemu implements Disposable {
   readonly path: string;
   /** Does the guest run? `cont` and `stop` change it. */
   running = false;
+  /** remove-fd answers success and does nothing, whether or not the guest runs. */
+  removesNothing = false;
   /** Commands it was given, in their order. */
   readonly asked: Command[] = [];
   /** By fdset-id. */
@@ -203,8 +205,9 @@ export class FakeQemu implements Disposable {
       return generic(`File descriptor named '${what}' not found`);
     }
     const [major, minor] = this.#options.version ?? [7, 2];
-    const removes = this.running ||
-      (this.#options.removesWhilePaused ?? (major > 9 || (major === 9 && minor >= 1)));
+    const whilePaused = this.#options.removesWhilePaused ??
+      (major > 9 || (major === 9 && minor >= 1));
+    const removes = !this.removesNothing && (this.running || whilePaused);
     if (removes) {
       for (const member of gone) member.fd[Symbol.dispose]();
       const left = members.filter((member) => !gone.includes(member));
