@@ -19,7 +19,7 @@ import { guestContext } from "./label/domain.ts";
 import { requireClosed, requireEnforcing } from "./label/ready.ts";
 import { undo } from "./operation/undo.ts";
 import { placeOf } from "./process/place.ts";
-import { type Qemu, startQemu } from "./process/start.ts";
+import { guestCommand, type Qemu, startQemu } from "./process/start.ts";
 import { credentialOf } from "./process/user.ts";
 import { imageGraph, runAll } from "./qmp/graph.ts";
 import { passImage } from "./qmp/pass.ts";
@@ -60,7 +60,8 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     const labels = opened.map((image) => labelImage(image, level, host.selinux));
     step("label");
     const context = guestContext(guest.qemu.accelerator, level, host.selinux);
-    qemu = await startQemu(guest, credential, context, place, host.selinux, opened);
+    const command = guestCommand(guest);
+    qemu = await startQemu(command, credential, context, place, host.selinux, opened);
     step("start");
     for (const [i, image] of opened.entries()) {
       const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);

@@ -59,7 +59,9 @@ export type Operation =
   | "hotplug"
   | "resize"
   | "backup"
-  | "restore";
+  | "restore"
+  /** A QEMU without a machine shows what the guest's label lets a process do. */
+  | "canary";
 
 /** An operation begins: on the disk before its first effect, with all that is needed to undo it. */
 export interface IntentEvent {
@@ -160,6 +162,8 @@ export interface VerifyEvent {
   readonly event: "verify";
   readonly guest: string;
   readonly verdicts: unknown;
+  /** What a canary showed, when one was started or what it showed still holds. */
+  readonly canary?: unknown;
   readonly asExpected: boolean;
 }
 

@@ -115,6 +115,10 @@ export const COMMANDS: readonly Command[] = [
       config,
       json,
       "through-guest": { type: "boolean", help: "let the guest's own QEMU try it" },
+      canary: {
+        type: "boolean",
+        help: "let a QEMU without a machine try it, in the guest's context, with files of its own",
+      },
       other: {
         type: "string",
         multiple: true,

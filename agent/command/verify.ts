@@ -1,57 +1,39 @@
 import type { GuestVerdict } from "../verify/guest.ts";
 import type { Attempt } from "../verify/through_guest.ts";
-import type { Verdict } from "../verify/verdict.ts";
 import { type Arguments, EXIT } from "./command.ts";
 import { askGuard } from "./control.ts";
-import { table, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
+import { type Answered, verdictLines } from "./verify_view.ts";
 
 /** Asks the agents that guard the guests for their verdicts. */
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
-  const throughGuest = args.options["through-guest"] === true;
-  const others = args.options["other"] as string[] | undefined ?? [];
-  let asExpected = true;
-  const guests = [];
-  for (const name of args.operands) {
-    const reply = await askGuard(args, name, "Verify", { throughGuest, others });
-    const verdict = reply["verdict"] as GuestVerdict;
-    const attempts = (reply["attempts"] ?? []) as Attempt[];
-    asExpected &&= verdict.asExpected && attempts.every((attempt) => attempt.asExpected);
-    guests.push({ name, ...verdict, attempts });
-  }
+  const guests = await askAll(args, true);
+  const asExpected = guests.every(isAsExpected);
   if (args.options["json"] === true) {
     terminal.out(JSON.stringify({ schemaVersion: 1, guests, asExpected }, null, 2));
   } else {
-    for (const guest of guests) for (const line of lines(guest)) terminal.out(line);
+    for (const guest of guests) for (const line of verdictLines(guest)) terminal.out(line);
   }
   return asExpected ? EXIT.asExpected : EXIT.finding;
 }
 
-const COLUMNS: readonly (keyof Verdict)[] = ["dup", "open", "read", "write", "map"];
+/** @param provoking Does what the options say; else nothing is tried that the kernel would record. */
+async function askAll(args: Arguments, provoking: boolean): Promise<Answered[]> {
+  const { options, operands } = args;
+  const wants = {
+    throughGuest: provoking && options["through-guest"] === true,
+    others: options["other"] as string[] | undefined ?? [],
+    canary: provoking && options["canary"] === true,
+  };
+  const guests = [];
+  for (const name of operands) {
+    const reply = await askGuard(args, name, "Verify", wants);
+    const attempts = (reply["attempts"] ?? []) as Attempt[];
+    guests.push({ name, ...reply["verdict"] as GuestVerdict, attempts });
+  }
+  return guests;
+}
 
-function lines(guest: GuestVerdict & { name: string; attempts: readonly Attempt[] }): string[] {
-  const header = ["IMAGE", ...COLUMNS.map((key) => key.toUpperCase()), "GRADE", "", "LABEL"];
-  const rows = guest.verdicts.map(({ image, verdict, asExpected, label, grade }) => [
-    image,
-    ...COLUMNS.map((key) => `${verdict[key].answer} (${verdict[key].by})`),
-    grade ?? "",
-    asExpected ? "ok" : "NOT AS EXPECTED",
-    label,
-  ]);
-  const attempts = guest.attempts.map(({ by, path, decision, asExpected, avc, said }) => [
-    `  ${asExpected ? "ok" : "NOT AS EXPECTED"}`,
-    decision.answer,
-    avc === undefined ? "" : `AVC ${avc.serial} { ${avc.denied.join(" ")} }`,
-    `${by} ${path}`,
-    said ?? "",
-  ]);
-  return [
-    `${guest.name}: pid ${guest.pid}, ${guest.context}`,
-    ...table([header, ...rows]),
-    ...guest.problems.map((problem) => `  NOT AS EXPECTED: ${problem}`),
-    ...guest.verdicts.flatMap(({ differences }) =>
-      differences.map(({ text }) => `  NOT AS EXPECTED: ${text}`)
-    ),
-    ...guest.hints.map((hint) => `  hint: ${hint}`),
-    ...(attempts.length > 0 ? ["through the guest's own QEMU:", ...table(attempts)] : []),
-  ];
+function isAsExpected({ asExpected, attempts }: Answered): boolean {
+  return asExpected && attempts.every((attempt) => attempt.asExpected);
 }

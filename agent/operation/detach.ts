@@ -4,9 +4,11 @@ import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { reach } from "../io/step.ts";
 import type { Identity, OwnedFd } from "../owned_fd.ts";
-import { cgroupOf, membersOf, removeCgroup } from "../process/cgroup.ts";
+import { cgroupOf, killAll, membersOf, removeCgroup } from "../process/cgroup.ts";
+import { canaryPlaceOf } from "../process/place.ts";
 import { killGuest } from "../process/stop.ts";
 import { giveBack } from "./give_back.ts";
+import { settleCanary } from "./settle_canary.ts";
 
 /** How long QEMU may take to write out its caches after `quit`. */
 const QUIT_MS = 15_000;
@@ -41,6 +43,8 @@ export async function detach(
   });
   reach("detach", "intent");
   if (quit !== undefined) await endWithin(cgroup, quit);
+  // It has the guest's categories, so that the guest's end is its end, too.
+  killAll(canaryPlaceOf(guest, host.settings).cgroup);
   await killGuest(cgroup, host.log.state.levels.get(guest));
   reach("detach", "stop");
   // What it had ends with its processes, recorded or not. Files stay as they are until the log works.
@@ -54,7 +58,7 @@ export async function detach(
   }, { revocation: true });
   reach("detach", "give back");
   removeCgroup(cgroup);
-  return [...did];
+  return [...did, ...await settleCanary(guest, host)];
 }
 
 /** A log that cannot be written stops no revocation: answers why it could not. */

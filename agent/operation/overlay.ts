@@ -34,11 +34,12 @@ export function createOverlay(
   level: string,
   credential: Credential,
   { folders, selinux }: Host,
+  mode = 0o600,
 ): Inspected {
   using folder = openParent(folders, layer.path);
   const how = {
     flags: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
-    mode: 0o600,
+    mode,
     resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
   };
   const create = () => openat2(folder.number, posix.basename(layer.path), how);

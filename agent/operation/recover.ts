@@ -4,6 +4,7 @@ import type { Host } from "../host.ts";
 import { cgroupOf, membersOf } from "../process/cgroup.ts";
 import { startTimeOf } from "../process/contexts.ts";
 import { detach } from "./detach.ts";
+import { settleCanary } from "./settle_canary.ts";
 import { settleSnapshot } from "./settle_snapshot.ts";
 import { undo } from "./undo.ts";
 
@@ -16,7 +17,7 @@ export interface RecoverOptions {
 /**
  * Brings to an end what a dead agent left of a guest, by the log alone.
  *
- * An attach that did not finish is undone: its QEMU has never run the guest. A guest that was
+ * An attach that did not finish is undone: its QEMU has never run the guest. So is a canary. A guest that was
  * attached and whose QEMU is gone is detached. One whose QEMU runs is only touched when told so.
  *
  * @returns What was done; nothing when there was nothing to do.
@@ -30,12 +31,13 @@ export async function recover(
   const did: string[] = [];
   for (const intent of openIntents(guest, host)) {
     requireDead(intent);
-    if (intent.operation !== "attach") continue;
-    const steps = await undo(intent.id, host);
+    if (intent.operation !== "attach" && intent.operation !== "canary") continue;
+    const isAttach = intent.operation === "attach";
+    const steps = isAttach ? await undo(intent.id, host) : await settleCanary(guest, host, GONE);
     host.log.append({ event: "recover", operation: intent.id, guest, did: steps }, {
       revocation: true,
     });
-    did.push(`undid an attach that had not finished`, ...steps);
+    did.push(`undid ${isAttach ? "an attach" : "a canary"} that had not finished`, ...steps);
   }
   if (isClear(guest, host)) return did;
   const running = membersOf(cgroupOf(guest));
@@ -58,6 +60,8 @@ export async function recover(
   }
   return did;
 }
+
+const GONE = new Error("its agent is gone");
 
 /** A detach that a later one has finished. */
 function endWith({ id, guest, operation }: OpenIntent, { log }: Host): string[] {

@@ -35,6 +35,15 @@ export function membersOf({ procs }: Cgroup): number[] {
   return readFileSync(procs, "utf8").split("\n").filter(Boolean).map(Number);
 }
 
+/**
+ * Is anything of a process left in it? One that dies is no member any more while its last threads
+ * still keep the cgroup from being removed.
+ */
+export function isPopulated({ path }: Cgroup): boolean {
+  if (!existsSync(path)) return false;
+  return /^populated 1$/m.test(readFileSync(`${path}/cgroup.events`, "utf8"));
+}
+
 /** Moves this process into it. */
 export function join(procs: string): void {
   writeControl(procs, `${process.pid}`);

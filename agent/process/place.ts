@@ -28,3 +28,15 @@ export function placeOf(
     control: `${folder}/control`,
   };
 }
+
+/**
+ * The place of a guest's canary, which is never in the guest's own cgroup. No guest is called so: a
+ * name has no colon.
+ */
+export function canaryPlaceOf(
+  guest: string,
+  settings: Pick<HostSettings, "runtimeFolder">,
+): Pick<Place, "cgroup" | "folder" | "monitor"> {
+  const { folder } = placeOf(guest, settings);
+  return { cgroup: cgroupOf(`${guest}:canary`), folder, monitor: `${folder}/canary` };
+}

@@ -30,7 +30,29 @@ export interface Qemu extends Disposable {
   readonly monitor: Monitor;
 }
 
-/** What every guest of ours gets whatever its file says. */
+/** A QEMU to start: what of its command line is its own. */
+export interface QemuCommand {
+  /** How it shows in lists of processes. */
+  readonly name: string;
+  /** Absolute path, or a name that is looked up in PATH. */
+  readonly binary: string;
+  readonly accelerator: Guest["qemu"]["accelerator"];
+  /** The machine and all that belongs to it; no files. */
+  readonly args: readonly string[];
+}
+
+/** The command of a guest: its file's arguments, what cannot be plugged in later, and ports. */
+export function guestCommand(guest: Guest): QemuCommand {
+  const { name, qemu: { binary, accelerator, args } } = guest;
+  return {
+    name,
+    binary,
+    accelerator,
+    args: [...args, ...coldArguments(guest), ...portArguments(guest)],
+  };
+}
+
+/** What every QEMU of ours gets whatever a guest's file says. */
 const ALWAYS = [
   "-no-user-config",
   "-nodefaults",
@@ -45,21 +67,20 @@ const ALWAYS = [
 ];
 
 /**
- * Starts QEMU as an unprivileged user, in the guest's context and a cgroup of its own, and connects
+ * Starts QEMU as an unprivileged user, in a guest's context and a cgroup of its own, and connects
  * its monitor. It has no image but those that cannot be added later.
  *
  * @param opened Lent; only descriptors of such images are inherited.
  * @throws {@linkcode StartError} with QEMU's last words.
  */
 export async function startQemu(
-  guest: Guest,
+  { name, binary, accelerator, args }: QemuCommand,
   credential: Credential,
   context: Context,
-  place: Place,
+  place: Pick<Place, "cgroup" | "folder" | "monitor">,
   selinux: Selinux,
   opened: readonly OpenImage[] = [],
 ): Promise<Qemu> {
-  const { name, qemu: { binary, args, accelerator } } = guest;
   const path = findBinary(binary);
   const inherited = inheritedOf(opened);
   createCgroup(place.cgroup);
@@ -73,10 +94,9 @@ export async function startQemu(
     binary: path,
     inherited: inherited.length,
     argv: [
-      ...[path, "-name", name, "-accel", accelerator, ...ALWAYS, ...args],
+      ...[path, "-name", name, "-accel", accelerator, ...ALWAYS],
       ...inheritedArguments(inherited, FIRST_INHERITED),
-      ...coldArguments(guest),
-      ...portArguments(guest),
+      ...args,
     ],
     env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
   }, inherited.map(({ fd }) => fd));

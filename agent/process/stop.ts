@@ -1,5 +1,5 @@
 import { isAtLevel } from "../label/context.ts";
-import { type Cgroup, killAll, membersOf } from "./cgroup.ts";
+import { type Cgroup, isPopulated, killAll, membersOf } from "./cgroup.ts";
 import { processContexts } from "./contexts.ts";
 
 /** A process that should be gone is still there. */
@@ -27,9 +27,10 @@ export async function killGuest(cgroup: Cgroup, level: string | undefined): Prom
       ...processContexts().filter(({ context }) => level !== undefined && isAtLevel(context, level))
         .map(({ pid }) => pid),
     ];
-    if (pids.length === 0) return;
+    if (pids.length === 0 && !isPopulated(cgroup)) return;
     if (Date.now() > deadline) {
-      throw new StillThereError(`Processes of the guest are still there: ${pids.join(", ")}`);
+      const names = pids.join(", ") || `in ${cgroup.path}`;
+      throw new StillThereError(`Processes of the guest are still there: ${names}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

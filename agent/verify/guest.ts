@@ -8,6 +8,12 @@ import type { Access, Identity } from "../owned_fd.ts";
 import { membersOf } from "../process/cgroup.ts";
 import { processContexts } from "../process/contexts.ts";
 import { type Descriptor, descriptorsOf } from "../process/descriptor.ts";
+import {
+  type CanaryReport,
+  type CanaryWitness,
+  canaryWitness,
+  disagreements,
+} from "./canary_report.ts";
 import { type Expected, expectedOfOwn } from "./expected.ts";
 import { findDifferences, type Found } from "./find_differences.ts";
 import { headersOf } from "./headers.ts";
@@ -34,6 +40,8 @@ export interface ImageVerdict extends Found {
     readonly server?: Decision;
     /** Modes in which QEMU's process holds the file; /proc, so cooperative at most. */
     readonly holds: readonly Access[];
+    /** What a canary could do with a file of this label, on this mount; another inode. */
+    readonly canary?: CanaryWitness;
   };
 }
 
@@ -46,6 +54,8 @@ export interface GuestVerdict {
   readonly problems: readonly string[];
   /** What to do about what differs. */
   readonly hints: readonly string[];
+  /** What a canary showed, if that holds now. */
+  readonly canary?: CanaryReport;
   readonly asExpected: boolean;
 }
 
@@ -66,8 +76,14 @@ export class VerdictError extends Error {
 /**
  * Asks the policy about everything the guest has, by the contexts that the kernel shows now, and
  * records the answer.
+ *
+ * @param canary What a canary showed; the other witness, where the two differ it is a finding.
  */
-export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
+export function verifyGuest(
+  attached: AttachedGuest,
+  host: Host,
+  canary?: CanaryReport,
+): GuestVerdict {
   const { guest, qemu: { process: { pid } } } = attached;
   const context = host.selinux.processContext(pid);
   if (context === undefined) throw new VerdictError(`QEMU (pid ${pid}) is gone`);
@@ -75,7 +91,7 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
   const others = otherGuests(attached.context, guestDomains(host.selinux));
   const permissive = permissiveDomains(attached, others, host);
   const verdicts = attached.images.map((image) => {
-    const { grade, ...verdict } = verifyImage(attached, image, held, others, host);
+    const { grade, ...verdict } = verifyImage(attached, image, held, others, host, canary);
     // What the rules deny is no grade where nothing is denied.
     if (permissive.length > 0) return { ...verdict, asExpected: false };
     return { ...verdict, ...(grade && { grade }) };
@@ -88,12 +104,17 @@ export function verifyGuest(attached: AttachedGuest, host: Host): GuestVerdict {
     ...foreign(attached, held),
     ...strangers(attached),
     ...headersOf(attached, host).map(({ message }) => message),
+    ...verdicts.flatMap(({ path, witnesses }) =>
+      disagreements(path, witnesses.policy, witnesses.canary)
+    ),
   ];
-  const asExpected = problems.length === 0 && verdicts.every((verdict) => verdict.asExpected);
+  const asExpected = problems.length === 0 && canary?.asExpected !== false &&
+    verdicts.every((verdict) => verdict.asExpected);
   const found = [...permissive, ...verdicts.flatMap(({ differences }) => differences)];
   const hints = [...new Set(found.map(({ hint }) => hint))];
-  host.log.append({ event: "verify", guest: guest.name, verdicts, asExpected });
-  return { context: formatContext(context), pid, verdicts, problems, hints, asExpected };
+  const shown = canary && { canary };
+  host.log.append({ event: "verify", guest: guest.name, verdicts, ...shown, asExpected });
+  return { context: formatContext(context), pid, verdicts, problems, hints, ...shown, asExpected };
 }
 
 function verifyImage(
@@ -102,6 +123,7 @@ function verifyImage(
   held: readonly Descriptor[],
   others: readonly Context[],
   { selinux, policy }: Host,
+  report: CanaryReport | undefined,
 ): ImageVerdict {
   const { layer, identity, locked, storage, fenced } = image;
   const label = selinux.readLabel(locked);
@@ -122,6 +144,7 @@ function verifyImage(
   const grade = server?.answer === "denied" ? "enforced (server)" : storage.grade;
   const found = findDifferences(context, label, image, verdict, others, policy);
   const asExpected = found.differences.length === 0;
+  const canary = report && canaryWitness(report, image);
   return {
     image: layerName(layer),
     path: layer.path,
@@ -132,7 +155,12 @@ function verifyImage(
     asExpected,
     ...found,
     ...(layer.access === "ro" && asExpected && { grade }),
-    witnesses: { policy: witness, ...(server && { server }), holds },
+    witnesses: {
+      policy: witness,
+      ...(server && { server }),
+      holds,
+      ...(canary && { canary }),
+    },
   };
 }
 

@@ -5,6 +5,7 @@ import type { Host } from "../../agent/host.ts";
 import { Folder } from "../../agent/image/folder.ts";
 import { type Context, formatContext } from "../../agent/label/context.ts";
 import type { Selinux } from "../../agent/label/selinux.ts";
+import type { SelinuxStatus } from "../../agent/label/status.ts";
 import type { Identity, OwnedFd } from "../../agent/owned_fd.ts";
 import { startTimeOf } from "../../agent/process/contexts.ts";
 
@@ -20,6 +21,8 @@ export const UNTOUCHED: Context = {
 export class FakeSelinux implements Selinux {
   readonly labels: Map<Identity, Context> = new Map();
   enforcement: ReturnType<Selinux["mode"]> = "enforcing";
+  /** Goes up with each policy load and each commit of booleans. */
+  policyLoad = 1;
   /** Types that the policy knows; undefined is all. */
   types: readonly string[] | undefined;
 
@@ -40,6 +43,9 @@ export class FakeSelinux implements Selinux {
   }
   knows({ type }: Context): boolean {
     return this.types?.includes(type) ?? true;
+  }
+  status(): SelinuxStatus | undefined {
+    return { enforcing: this.enforcement === "enforcing", policyLoad: this.policyLoad };
   }
   creatingAs<T>(_label: Context, action: () => T): T {
     return action();

@@ -18,7 +18,7 @@ import { kernel } from "../../agent/label/selinux.ts";
 import { livePolicy } from "../../agent/policy/live.ts";
 import { removeCgroup } from "../../agent/process/cgroup.ts";
 import { type Place, placeOf } from "../../agent/process/place.ts";
-import { type Qemu, startQemu } from "../../agent/process/start.ts";
+import { guestCommand, type Qemu, startQemu } from "../../agent/process/start.ts";
 import { type Passed, passImage } from "../../agent/qmp/pass.ts";
 import { missingToReceive } from "../../agent/verify/missing.ts";
 import { lookUpUser } from "../../ffi/libc_process.ts";
@@ -67,7 +67,8 @@ describe("a descriptor passed to a QEMU in a guest's context", () => {
     place = placeOf("dropped", { runtimeFolder });
     mkdirSync(place.folder, { recursive: true });
     // Its arguments alone: no port for the image.
-    qemu = await startQemu({ ...guest, images: [] }, lookUpUser(USER)!, context, place, kernel);
+    const bare = guestCommand({ ...guest, images: [] });
+    qemu = await startQemu(bare, lookUpUser(USER)!, context, place, kernel);
   });
 
   after(async () => {

@@ -6,7 +6,7 @@ import { kernel } from "../../../agent/label/selinux.ts";
 import { livePolicy } from "../../../agent/policy/live.ts";
 import { removeCgroup } from "../../../agent/process/cgroup.ts";
 import { placeOf } from "../../../agent/process/place.ts";
-import { startQemu } from "../../../agent/process/start.ts";
+import { guestCommand, startQemu } from "../../../agent/process/start.ts";
 import { QmpError } from "../../../agent/qmp/monitor.ts";
 import { policyWitness } from "../../../agent/verify/policy_witness.ts";
 import type { Decision } from "../../../agent/verify/verdict.ts";
@@ -51,7 +51,7 @@ export async function before(own: GuestFile, other: GuestFile): Promise<Check[]>
     images: [],
     qemu: { ...qemu, accelerator: "tcg" },
   } as const;
-  using running = await startQemu(guest, lookUpUser(USER)!, context, place, kernel);
+  using running = await startQemu(guestCommand(guest), lookUpUser(USER)!, context, place, kernel);
   const checks: Check[] = [];
   for (const [whose, path, isOwn] of [[own, own.data, true], [other, other.data, false]] as const) {
     const said = await open(running, path);

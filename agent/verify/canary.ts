@@ -1,0 +1,185 @@
+/**
+ * The canary witness: a QEMU without a machine, in exactly the guest's context and with its user,
+ * tries with a file of the same labels on the same mounts what a guest could try that has taken its
+ * QEMU over. Nothing of it is the guest's: neither its process nor its inodes are touched.
+ *
+ * @module
+ */
+
+import { randomBytes, randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import { posix } from "node:path";
+import { ftruncate } from "../../ffi/libc.ts";
+import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import type { Host } from "../host.ts";
+import type { Layer } from "../image/layer.ts";
+import { type OpenImage, openImage } from "../image/open.ts";
+import { reach } from "../io/step.ts";
+import { labelImage } from "../label/apply.ts";
+import { type Context, formatContext } from "../label/context.ts";
+import { createOverlay } from "../operation/overlay.ts";
+import { CANARY_BYTES, settleCanary } from "../operation/settle_canary.ts";
+import { canaryPlaceOf } from "../process/place.ts";
+import { type Qemu, startQemu } from "../process/start.ts";
+import { passImage } from "../qmp/pass.ts";
+import { type PassedCanary, prepareCanary, tryCanary } from "./canary_attempts.ts";
+import { type CanaryAttempt, type CanaryReport, type CanaryState } from "./canary_report.ts";
+import { missingToReceive } from "./missing.ts";
+
+/** What a canary goes through; after a crash behind any of them recovery leaves nothing of it. */
+export const CANARY_STEPS = [
+  "intent",
+  "create",
+  "start",
+  "pass",
+  "try",
+  "revoke",
+  "end",
+] as const;
+
+/** One mount that images of the guest lie on, and the canary file there. */
+interface Plan {
+  readonly layer: Layer;
+  readonly newPath: string;
+  readonly mode: number;
+  /** The labels that it gets, one after the other. */
+  readonly states: readonly CanaryState[];
+}
+
+/**
+ * Starts a canary, lets it try everything, and leaves nothing of it.
+ *
+ * @throws `StartError` and whatever else keeps it from answering; `SystemError` where a file cannot
+ * be made beside the images.
+ */
+export async function runCanary(attached: AttachedGuest, host: Host): Promise<CanaryReport> {
+  const step = (name: typeof CANARY_STEPS[number]) => reach("canary", name);
+  const { guest, context, credential } = attached;
+  const level = context.level ?? "s0";
+  const plans = planCanaries(attached);
+  recordIntent(guest.name, plans, host);
+  const opened: OpenImage[] = [];
+  let qemu: Qemu | undefined;
+  let failure: Error | undefined;
+  try {
+    step("intent");
+    for (const { layer, mode } of plans) {
+      const file = openImage(
+        createOverlay(layer, level, credential, host, mode),
+        credential,
+        host.folders,
+      );
+      opened.push(file);
+      ftruncate(file.rw!.number, CANARY_BYTES);
+    }
+    step("create");
+    const { binary, accelerator } = guest.qemu;
+    const args = ["-machine", "none", "-display", "none"];
+    const command = { name: `${guest.name}-canary`, binary, accelerator, args };
+    const place = canaryPlaceOf(guest.name, host.settings);
+    qemu = await startQemu(command, credential, context, place, host.selinux);
+    step("start");
+    const files: PassedCanary[] = [];
+    const attempts: CanaryAttempt[] = [];
+    for (const [i, file] of opened.entries()) {
+      const label = labelImage(file, level, host.selinux);
+      const passed = await passImage(
+        qemu,
+        file,
+        (access) => missingToReceive(context, label, access, host),
+      );
+      files.push({ file, passed, newPath: plans[i]!.newPath });
+    }
+    await prepareCanary(qemu, files);
+    step("pass");
+    for (const [i, file] of files.entries()) {
+      for (const [n, state] of plans[i]!.states.entries()) {
+        const label = enter(state, file.file, level, host);
+        if (n === 1) step("revoke");
+        attempts.push(...await tryCanary(qemu, file, [state, label], credential, host));
+        if (n === 0) step("try");
+      }
+    }
+    return {
+      pid: qemu.process.pid,
+      context: formatContext(context),
+      time: new Date().toISOString(),
+      attempts,
+      asExpected: attempts.every(({ asExpected }) => asExpected),
+    };
+  } catch (error) {
+    failure = error as Error;
+    throw error;
+  } finally {
+    qemu?.[Symbol.dispose]();
+    for (const file of opened) file[Symbol.dispose]();
+    await settleCanary(guest.name, host, failure);
+    // Until it is reaped it shows as a process with the guest's categories.
+    await qemu?.process.ended;
+    step("end");
+  }
+}
+
+/** Labels that guests of a mount can meet: its image's own, and what revocation makes of it. */
+function statesOn(images: readonly AttachedImage[]): CanaryState[] {
+  if (images.some(({ storage }) => !storage.keepsLabels)) return ["unlabelled"];
+  return [
+    "writable",
+    "frozen",
+    ...images.some(({ layer }) => layer.shared) ? ["shared"] as const : [],
+  ];
+}
+
+/** One canary file a mount, beside an image that the guest writes if there is one. */
+function planCanaries({ images }: AttachedGuest): Plan[] {
+  const mounts = new Map<bigint, AttachedImage[]>();
+  for (const image of images) {
+    const { mountId } = image.ro.stat();
+    mounts.set(mountId, [...mounts.get(mountId) ?? [], image]);
+  }
+  return [...mounts.values()].map((there, i): Plan => {
+    const beside = there.find(({ layer }) => layer.access === "rw") ?? there[0]!;
+    const path = `${posix.dirname(beside.layer.path)}/.svirt-agent-canary-` +
+      randomBytes(16).toString("hex");
+    return {
+      layer: {
+        image: { ...beside.layer.image, name: "canary", path, backing: [] },
+        depth: 0,
+        path,
+        format: "raw",
+        access: "rw",
+        shared: false,
+        fdset: i + 1,
+        node: `canary${i + 1}`,
+      },
+      newPath: `${path}-new`,
+      mode: beside.mode & 0o777 | constants.S_IRUSR | constants.S_IWUSR,
+      states: statesOn(there),
+    };
+  });
+}
+
+/** Their random names are theirs alone, so that recovery may remove what has them. */
+function recordIntent(guest: string, plans: readonly Plan[], { log, agent }: Host): void {
+  log.append({
+    event: "intent",
+    operation: "canary",
+    id: randomUUID(),
+    guest,
+    agent,
+    undo: plans.flatMap(({ layer, newPath }) =>
+      [layer.path, newPath].map((path) => ({ kind: "unlink", path, identity: null }) as const)
+    ),
+    plan: plans.map(({ layer, states }) => ({ path: layer.path, states })),
+  });
+}
+
+/**
+ * Revokes as a snapshot does, by the label. Where a fence revokes, it belongs here: the file gets
+ * another owner instead of another label.
+ */
+function enter(state: CanaryState, file: OpenImage, level: string, { selinux }: Host): Context {
+  const access = state === "frozen" || state === "shared" ? "ro" : "rw";
+  const layer = { ...file.layer, access, shared: state === "shared" } as const;
+  return labelImage({ ...file, layer }, level, selinux);
+}
