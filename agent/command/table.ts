@@ -115,6 +115,12 @@ export const COMMANDS: readonly Command[] = [
       config,
       json,
       "through-guest": { type: "boolean", help: "let the guest's own QEMU try it" },
+      watch: {
+        type: "boolean",
+        short: "w",
+        help:
+          "show it again on a denial, a policy load, a boolean; with --json one document a line",
+      },
       canary: {
         type: "boolean",
         help: "let a QEMU without a machine try it, in the guest's context, with files of its own",

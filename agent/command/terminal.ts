@@ -2,12 +2,15 @@
 export interface Terminal {
   out(line: string): void;
   err(line: string): void;
+  /** Empties the screen; absent where stdout is none. */
+  clear?(): void;
 }
 
 /** The process's own streams. */
 export const terminal: Terminal = {
   out: (line) => process.stdout.write(`${line}\n`),
   err: (line) => process.stderr.write(`${line}\n`),
+  ...(process.stdout.isTTY && { clear: () => process.stdout.write("\x1b[2J\x1b[H") }),
 };
 
 /** Columns, each as wide as its widest cell. */
