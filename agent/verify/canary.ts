@@ -143,7 +143,14 @@ function planCanaries({ images }: AttachedGuest): Plan[] {
       randomBytes(16).toString("hex");
     return {
       layer: {
-        image: { ...beside.layer.image, name: "canary", path, backing: [] },
+        // A device that is plugged in, so that its descriptors are passed and not inherited.
+        image: {
+          ...beside.layer.image,
+          name: "canary",
+          path,
+          backing: [],
+          device: "virtio-blk-pci",
+        },
         depth: 0,
         path,
         format: "raw",

@@ -11,11 +11,18 @@ import { runCanary } from "./canary.ts";
 export class CanaryCache {
   #last: { readonly key: string; readonly report: CanaryReport } | undefined;
 
+  readonly #run: typeof runCanary;
+
+  /** @param run What starts a canary; tests put another one in its place. */
+  constructor(run: typeof runCanary = runCanary) {
+    this.#run = run;
+  }
+
   /** Starts one whatever is known, and keeps what it showed. */
   async renew(attached: AttachedGuest, host: Host): Promise<CanaryReport> {
     const before = keyOf(attached, host);
     this.#last = undefined;
-    const report = await runCanary(attached, host);
+    const report = await this.#run(attached, host);
     // A policy that changed in the middle leaves a report of neither.
     if (before !== undefined && before === keyOf(attached, host)) {
       this.#last = { key: before, report };
