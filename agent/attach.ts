@@ -18,6 +18,7 @@ import { labelImage } from "./label/apply.ts";
 import { guestContext } from "./label/domain.ts";
 import { requireClosed, requireEnforcing } from "./label/ready.ts";
 import { undo } from "./operation/undo.ts";
+import { whyFailed } from "./operation/why_failed.ts";
 import { placeOf } from "./process/place.ts";
 import { guestCommand, type Qemu, startQemu } from "./process/start.ts";
 import { credentialOf } from "./process/user.ts";
@@ -82,11 +83,12 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     host.log.append({ event: "outcome", operation, guest: guest.name, result: "done" });
     step("record");
     return attached;
-  } catch (error) {
+  } catch (failure) {
+    const error = await whyFailed(failure as Error, qemu?.process);
     qemu?.[Symbol.dispose]();
     for (const image of images) letGo(image);
-    await undo(operation, host, error as Error, opened.map(({ ro }) => ro)).catch((failure) => {
-      (error as Error).cause = failure;
+    await undo(operation, host, error, opened.map(({ ro }) => ro)).catch((failure) => {
+      error.cause = failure;
     });
     throw error;
   } finally {

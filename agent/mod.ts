@@ -7,7 +7,7 @@
  * using attached = await attach(guest, host);
  * await attached.qemu.monitor.execute("cont");
  * await snapshot(attached, ["root"], host);
- * await detach(guest.name, host, () => attached.qemu.monitor.execute("quit"));
+ * await detach(guest.name, host, { quit: () => attached.qemu.monitor.execute("quit") });
  * ```
  *
  * `host` is everything outside the agent: {@linkcode Host} lists the parts, of which
@@ -22,7 +22,8 @@ export { VERSION } from "./version.ts";
 // --- operations, each all or nothing and on record
 export { attach, ATTACH_STEPS } from "./attach.ts";
 export type { AttachedGuest, AttachedImage } from "./attached_guest.ts";
-export { detach, type Quit } from "./operation/detach.ts";
+export { detach, type Guarded, type Quit } from "./operation/detach.ts";
+export { Turns } from "./operation/turns.ts";
 export type { FrozenImage } from "./operation/freeze.ts";
 export { recover, type RecoverOptions } from "./operation/recover.ts";
 export { snapshot, UnknownOutcomeError } from "./operation/snapshot.ts";

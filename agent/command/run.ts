@@ -10,6 +10,9 @@ import { requireEnforcing } from "../label/ready.ts";
 import { closeStorage } from "../operation/close_storage.ts";
 import { detach } from "../operation/detach.ts";
 import { recover } from "../operation/recover.ts";
+import { settle } from "../operation/settle.ts";
+import { Turns } from "../operation/turns.ts";
+import { whyFailed } from "../operation/why_failed.ts";
 import { watchBooleans } from "../service/boolean_watch.ts";
 import { guestInterface } from "../service/guest_interface.ts";
 import { watchRemovals } from "../service/removal_watch.ts";
@@ -77,13 +80,14 @@ async function guard(
     wanted.resolve("stop");
     return stopped.promise;
   };
+  const turns = new Turns();
   const guarding: Disposable[] = [];
   let why = "failure";
   try {
     for (const text of new Set(attached.images.flatMap(({ storage }) => storage.findings))) {
       terminal.err(`${guest.name}: ${text}`);
     }
-    guarding.push(serve(place.control, offer(attached, host, stop), [context.type]));
+    guarding.push(serve(place.control, offer(attached, host, stop, turns), [context.type]));
     guarding.push(watchBooleans(attached, host, (name) => {
       terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);
       if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(`${name} was switched on`);
@@ -91,14 +95,16 @@ async function guard(
     guarding.push(watchRemovals(attached, host, (text) => {
       terminal.err(`${guest.name}: ${text}`);
     }));
-    await qemu.monitor.execute("cont");
+    await qemu.monitor.execute("cont").catch(async (error) => {
+      throw await whyFailed(error, qemu.process);
+    });
     terminal.err(
       `${guest.name}: runs as pid ${qemu.process.pid}, ${formatContext(context)}; Ctrl-C stops it`,
     );
     why = await Promise.race([qemu.process.ended.then((end) => `QEMU: ${end}`), wanted.promise]);
   } finally {
     try {
-      await end(attached, host, terminal, stopped);
+      await end(attached, turns, host, terminal, stopped);
     } finally {
       // Whoever asked for it gets an answer before the socket is gone.
       await new Promise((resolve) => setTimeout(resolve, 0));
@@ -114,16 +120,17 @@ async function guard(
 /** Takes everything away from the guest, and tells whoever asked for it. */
 async function end(
   { guest, qemu, images }: AttachedGuest,
+  turns: Turns,
   host: Host,
   terminal: Terminal,
   stopped: PromiseWithResolvers<void>,
 ): Promise<void> {
   const quit = qemu.process.end === undefined ? () => qemu.monitor.execute("quit") : undefined;
   try {
-    const held = images.map(({ ro }) => ro);
-    for (const line of await detach(guest.name, host, quit, held)) {
-      terminal.err(`${guest.name}: ${line}`);
-    }
+    const held = () => images.map(({ ro }) => ro);
+    const did = await detach(guest.name, host, { ...(quit && { quit }), held, turns });
+    did.push(...settle(guest.name, host));
+    for (const line of did) terminal.err(`${guest.name}: ${line}`);
     stopped.resolve();
   } catch (error) {
     stopped.promise.catch(() => {});

@@ -9,6 +9,7 @@ import { canaryPlaceOf } from "../process/place.ts";
 import { killGuest } from "../process/stop.ts";
 import { giveBack } from "./give_back.ts";
 import { settleCanary } from "./settle_canary.ts";
+import type { Turns } from "./turns.ts";
 
 /** How long QEMU may take to write out its caches after `quit`. */
 const QUIT_MS = 15_000;
@@ -16,19 +17,26 @@ const QUIT_MS = 15_000;
 /** What ends a QEMU in good order; its monitor, as a rule. */
 export type Quit = () => Promise<unknown>;
 
+/** What only the agent that guards the guest has. */
+export interface Guarded {
+  /** Absent when nobody can ask QEMU any more. */
+  readonly quit?: Quit;
+  /** Lent: what the agent still has open of the guest's files, once {@linkcode turns} is closed. */
+  readonly held?: () => readonly OwnedFd[];
+  /** Its operations: one under way may still change labels and owners, and goes first. */
+  readonly turns?: Turns;
+}
+
 /**
  * Takes everything away from a guest: its QEMU ends, labels and owners go back, its categories are
  * free again.
  *
- * @param quit Asks QEMU to end; absent when nobody can ask it any more.
- * @param held Lent: what the agent still has open of the guest's files.
  * @returns What was done.
  */
 export async function detach(
   guest: string,
   host: Host,
-  quit?: Quit,
-  held: readonly OwnedFd[] = [],
+  { quit, held = () => [], turns }: Guarded = {},
 ): Promise<string[]> {
   const operation = randomUUID();
   const cgroup = cgroupOf(guest);
@@ -46,11 +54,13 @@ export async function detach(
   // It has the guest's categories, so that the guest's end is its end, too.
   killAll(canaryPlaceOf(guest, host.settings).cgroup);
   await killGuest(cgroup, host.log.state.levels.get(guest));
+  // QEMU is gone, so that whatever waits for it fails; until then nothing may be given back.
+  await turns?.close();
   reach("detach", "stop");
   // What it had ends with its processes, recorded or not. Files stay as they are until the log works.
   if (begun !== undefined) throw begun;
   const did = host.log.transact((state) => {
-    const { did, findings } = giveBack(guest, identitiesOf(guest, state), state, host, held);
+    const { did, findings } = giveBack(guest, identitiesOf(guest, state), state, host, held());
     // Failed: the next recovery tries again, and until then the log still knows the files.
     const result = findings.length === 0 ? "done" : "failed";
     const outcome = { event: "outcome", operation, guest, result, evidence: did } as const;

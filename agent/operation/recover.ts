@@ -4,8 +4,8 @@ import type { Host } from "../host.ts";
 import { cgroupOf, membersOf } from "../process/cgroup.ts";
 import { startTimeOf } from "../process/contexts.ts";
 import { detach } from "./detach.ts";
+import { openIntents, settle } from "./settle.ts";
 import { settleCanary } from "./settle_canary.ts";
-import { settleSnapshot } from "./settle_snapshot.ts";
 import { undo } from "./undo.ts";
 
 /** What recovery may do. */
@@ -48,34 +48,15 @@ export async function recover(
         `svirt-agent guest recover ${guest} --stop`,
     );
   }
-  did.push("detached it", ...await detach(guest, host));
-  for (const intent of openIntents(guest, host)) {
-    const steps = intent.operation === "snapshot"
-      ? settleSnapshot(intent, host)
-      : endWith(intent, host);
-    host.log.append({ event: "recover", operation: intent.id, guest, did: steps }, {
-      revocation: true,
-    });
-    did.push(...steps);
-  }
+  did.push("detached it", ...await detach(guest, host), ...settle(guest, host));
   return did;
 }
 
 const GONE = new Error("its agent is gone");
 
-/** A detach that a later one has finished. */
-function endWith({ id, guest, operation }: OpenIntent, { log }: Host): string[] {
-  log.append({ event: "outcome", operation: id, guest, result: "done" }, { revocation: true });
-  return [`finished its ${operation}`];
-}
-
-function openIntents(guest: string, { log }: Host): OpenIntent[] {
-  return [...log.state.intents.values()].filter((intent) => intent.guest === guest);
-}
-
-function isClear(guest: string, { log: { state } }: Host): boolean {
-  return !state.levels.has(guest) && !state.grants.has(guest) &&
-    ![...state.intents.values()].some((intent) => intent.guest === guest);
+function isClear(guest: string, host: Host): boolean {
+  const { levels, grants } = host.log.state;
+  return !levels.has(guest) && !grants.has(guest) && openIntents(guest, host).length === 0;
 }
 
 function requireDead({ agent, operation, guest }: OpenIntent): void {

@@ -88,8 +88,7 @@ function requireSettled({ guest: { name } }: AttachedGuest, { log }: Host): void
   if (open === undefined) return;
   throw new RefusedError(
     `${open.operation} ${open.id} of guest ${name} is not settled`,
-    `Stop the guest, and recovery settles it: svirt-agent guest stop ${name}; ` +
-      `svirt-agent guest recover ${name}`,
+    `Stop the guest, and its agent settles it: svirt-agent guest stop ${name}`,
   );
 }
 

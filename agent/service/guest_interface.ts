@@ -1,6 +1,7 @@
 import type { AttachedGuest } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
 import { snapshot } from "../operation/snapshot.ts";
+import type { Turns } from "../operation/turns.ts";
 import { CanaryCache } from "../verify/canary_cache.ts";
 import { verifyGuest } from "../verify/guest.ts";
 import { throughGuest } from "../verify/through_guest.ts";
@@ -33,23 +34,17 @@ export function guestInterface(
   attached: AttachedGuest,
   host: Host,
   stop: () => Promise<void>,
+  turns: Turns,
 ): Interface {
-  // Operations change the block graph: one at a time.
-  let last: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const mine = last.then(work, work);
-    last = mine.catch(() => {});
-    return mine;
-  };
   const canaries = new CanaryCache();
   return {
     name: GUEST_INTERFACE,
     description: DESCRIPTION,
     methods: {
       SnapshotCreate: ({ images }) =>
-        inTurn(async () => ({ images: await snapshot(attached, strings(images), host) })),
+        turns.take(async () => ({ images: await snapshot(attached, strings(images), host) })),
       Verify: ({ throughGuest: through, others, canary }) =>
-        inTurn(async (): Promise<Parameters> => {
+        turns.take(async (): Promise<Parameters> => {
           const shown = canary === true
             ? await canaries.renew(attached, host)
             : canaries.get(attached, host);

@@ -8,6 +8,7 @@ import type { Access, Identity } from "../owned_fd.ts";
 import { membersOf } from "../process/cgroup.ts";
 import { processContexts } from "../process/contexts.ts";
 import { type Descriptor, descriptorsOf } from "../process/descriptor.ts";
+import { MonitorError } from "../qmp/monitor.ts";
 import {
   type CanaryReport,
   type CanaryWitness,
@@ -86,7 +87,9 @@ export function verifyGuest(
 ): GuestVerdict {
   const { guest, qemu: { process: { pid } } } = attached;
   const context = host.selinux.processContext(pid);
-  if (context === undefined) throw new VerdictError(`QEMU (pid ${pid}) is gone`);
+  if (context === undefined) {
+    throw new MonitorError(`QEMU (pid ${pid}) is gone`, "Start the guest again: svirt-agent run");
+  }
   const held = descriptorsOf(pid);
   const others = otherGuests(attached.context, guestDomains(host.selinux));
   const permissive = permissiveDomains(attached, others, host);

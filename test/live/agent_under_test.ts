@@ -1,7 +1,7 @@
 /**
  * `svirt-agent run`, the command itself, with two things on top for tests: its control socket lets
  * the guest's QEMU read and write its images (only one monitor can be connected), and it can be told
- * to die by SIGKILL after a step. Runs in the agent's own domain.
+ * to die, or to kill its guest's QEMU, by SIGKILL after a step. Runs in the agent's own domain.
  *
  * @module
  */
@@ -11,16 +11,29 @@ import { exitStatusOf } from "../../agent/command/exit_status.ts";
 import { findCommand, parse } from "../../agent/command/parse.ts";
 import { run } from "../../agent/command/run.ts";
 import { terminal } from "../../agent/command/terminal.ts";
+import { readGuest } from "../../agent/config/guest_file.ts";
 import { onStep } from "../../agent/io/step.ts";
+import { cgroupOf, membersOf } from "../../agent/process/cgroup.ts";
 import { guestInterface } from "../../agent/service/guest_interface.ts";
 import type { Interface } from "../../agent/service/varlink.ts";
+import { guestIo } from "./guest_io.ts";
 
 /** `attach:label`: die once this step is done. */
 const DIE_AFTER = process.env["SVIRT_TEST_DIE_AFTER"];
 
+/** `snapshot:reopen`: kill QEMU once this step is done. */
+const KILL_QEMU_AFTER = process.env["SVIRT_TEST_KILL_QEMU_AFTER"];
+
 onStep((operation, step) => {
   if (`${operation}:${step}` === DIE_AFTER) process.kill(process.pid, "SIGKILL");
 });
+
+function killQemuOf(guest: string): void {
+  onStep((operation, step) => {
+    if (`${operation}:${step}` !== KILL_QEMU_AFTER) return;
+    for (const pid of membersOf(cgroupOf(guest))) process.kill(pid, "SIGKILL");
+  });
+}
 
 function withGuestIo(...args: Parameters<typeof guestInterface>): Interface {
   const offered = guestInterface(...args);
@@ -30,11 +43,9 @@ function withGuestIo(...args: Parameters<typeof guestInterface>): Interface {
     methods: {
       ...offered.methods,
       /** HMP `qemu-io` on a device: what the guest itself would read or write. */
-      Io: async ({ device, command }) => {
-        const line = `qemu-io -d ${device} "${command}"`;
-        const said = await monitor.execute("human-monitor-command", { "command-line": line });
-        return { said };
-      },
+      Io: async ({ image, command }) => ({
+        said: await monitor.execute(...guestIo(String(image), String(command))),
+      }),
       /** Any QMP command. */
       Qmp: async ({ execute, arguments: args }) => ({
         said: await monitor.execute(execute as string, args as Record<string, unknown>),
@@ -46,7 +57,9 @@ function withGuestIo(...args: Parameters<typeof guestInterface>): Interface {
 try {
   const { command, rest } = findCommand(process.argv.slice(2));
   if (command.name !== "run") throw new UsageError("Only run", "The rest is svirt-agent");
-  process.exitCode = await run(parse(command, rest), terminal, withGuestIo);
+  const args = parse(command, rest);
+  killQemuOf(readGuest(args.operands[0]!).name);
+  process.exitCode = await run(args, terminal, withGuestIo);
 } catch (error) {
   const { message, hint } = error as Error & { hint?: string };
   terminal.err(`svirt-agent: ${message}`);

@@ -203,10 +203,7 @@ export class Run {
 
   /** Guest I/O; answers what qemu-io said. */
   async io(image: string, text: string): Promise<string> {
-    const { said } = await this.call("Io", {
-      device: `/machine/peripheral/${image}-device/virtio-backend`,
-      command: text,
-    });
+    const { said } = await this.call("Io", { image, command: text });
     return String(said);
   }
 

@@ -11,6 +11,7 @@ import { formatContext } from "../../agent/label/context.ts";
 import { detach } from "../../agent/operation/detach.ts";
 import { recover } from "../../agent/operation/recover.ts";
 import { OwnedFd } from "../../agent/owned_fd.ts";
+import { Turns } from "../../agent/operation/turns.ts";
 import { undo } from "../../agent/operation/undo.ts";
 import { cgroupOf } from "../../agent/process/cgroup.ts";
 import { AT_FDCWD, openat2 } from "../../ffi/libc.ts";
@@ -144,6 +145,23 @@ describe("a grant is refused", () => {
     const levels = host.log.state.levels.size;
     assert.throws(() => attachTo(guestOf("web2", { path }), host));
     assert.equal(host.log.state.levels.size, levels);
+  });
+});
+
+describe("a guest that ends while an operation is under way", () => {
+  it("gets nothing back before that has ended, which may still label and own", async () => {
+    using host = new FakeHost();
+    const guest = guestOf("web1", { path: host.file("web1.raw") });
+    const { operation, files: [image] } = attachTo(guest, host);
+    done(operation, "web1", host);
+    const turns = new Turns();
+    const freezing = turns.take(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      host.selinux.labels.set(image!.identity, { ...UNTOUCHED, type: "svirt_fd_ro_t" });
+    });
+    await detach("web1", host, { turns });
+    await freezing;
+    assert.equal(host.label(image!.identity), formatContext(UNTOUCHED));
   });
 });
 
