@@ -26,6 +26,7 @@ const SO_RCVBUF = 8;
 const SCM_RIGHTS = 1;
 const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
+const POLLIN = 1;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 /** sun_path of struct sockaddr_un, with its final NUL; unix(7). */
@@ -39,6 +40,8 @@ interface Libc {
   connect(fd: number, address: Uint8Array, length: number): number;
   sendmsg(fd: number, message: unknown, flags: number): number;
   recvmsg(fd: number, message: unknown, flags: number): number;
+  recv(fd: number, buffer: Uint8Array, size: number, flags: number): number;
+  poll(fds: Uint8Array, count: number, timeoutMs: number): number;
   getsockopt(fd: number, level: number, name: number, out: Uint8Array, length: Uint32Array): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
 }
@@ -67,6 +70,8 @@ function libc(): Libc {
     connect:    bind(so, "int connect(int sockfd, const void *addr, unsigned int addrlen)"),                   // connect(2)
     sendmsg:    bind(so, "int64_t sendmsg(int sockfd, const msghdr *msg, int flags)"),                         // send(2)
     recvmsg:    bind(so, "int64_t recvmsg(int sockfd, _Inout_ msghdr *msg, int flags)"),                       // recv(2)
+    recv:       bind(so, "int64_t recv(int sockfd, void *buf, size_t len, int flags)"),                        // recv(2)
+    poll:       bind(so, "int poll(void *fds, uint64_t nfds, int timeout)"),                                   // poll(2)
     getsockopt: bind(so, "int getsockopt(int sockfd, int level, int optname, void *optval, void *optlen)"),    // getsockopt(2)
     setsockopt: bind(so, "int setsockopt(int sockfd, int level, int optname, const void *optval, unsigned int optlen)"),
   };
@@ -200,6 +205,30 @@ export function recvmsg(fd: number, buffer: Uint8Array): Received | undefined {
   return carries
     ? { length: Number(n), fd: view.getInt32(16, true), dropped }
     : { length: Number(n), dropped };
+}
+
+/**
+ * recv(2) into `buffer`; `undefined` when nothing waits. Descriptors that come along are closed by the
+ * kernel: there is no room for any.
+ *
+ * @returns Bytes; 0 at the end of the stream.
+ */
+export function recv(fd: number, buffer: Uint8Array): number | undefined {
+  const n = Number(libc().recv(fd, buffer, buffer.length, MSG_DONTWAIT));
+  if (n >= 0) return n;
+  const error = SystemError.last("recv", { path: `fd ${fd}` });
+  if (error.code === "EAGAIN") return undefined;
+  throw error;
+}
+
+/**
+ * Is there something to receive within `timeoutMs`? poll(2), which blocks this thread. Also true when
+ * the other end has closed.
+ */
+export function canReceive(fd: number, timeoutMs: number): boolean {
+  // struct pollfd: int fd, short events, short revents
+  const entry = new Int32Array([fd, POLLIN]);
+  return libc().poll(new Uint8Array(entry.buffer), 1, timeoutMs) > 0;
 }
 
 /** struct ucred of SO_PEERCRED; unix(7): who called connect(2), or listen(2) at the other end. */

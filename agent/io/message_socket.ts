@@ -1,6 +1,5 @@
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../../ffi/libc_epoll.ts";
-import { recvmsg, sendmsg } from "../../ffi/libc_socket.ts";
-import { close } from "../../ffi/libc.ts";
+import { canReceive, recv, sendmsg } from "../../ffi/libc_socket.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 import { reactor, type Watch } from "./reactor.ts";
 
@@ -42,6 +41,8 @@ export class MessageSocket implements Disposable {
   readonly #buffer = new Uint8Array(65536);
   readonly #queue: Outgoing[] = [];
   #queued = 0;
+  /** EPOLL* that the reactor waits for. */
+  #wanted = EPOLLIN;
   #partial: Uint8Array[] = [];
   #partialLength = 0;
   #closed = false;
@@ -80,6 +81,32 @@ export class MessageSocket implements Disposable {
     });
   }
 
+  /**
+   * Sends one message, and waits for its answer at most `ms` on this very thread.
+   *
+   * What the reactor hears has to come over from its own thread, which takes as long as a QEMU does
+   * for most answers. Nothing else runs meanwhile: keep it short. A later answer comes as always.
+   *
+   * @param passed Taken, as by {@linkcode MessageSocket.send}.
+   */
+  ask(bytes: Uint8Array, passed: OwnedFd | undefined, ms: number): Promise<void> {
+    // Before it is sent: the answer must not wake the reactor's thread.
+    this.#want(0);
+    const sent = this.send(bytes, passed);
+    if (!this.#closed && this.#queue.length === 0) {
+      if (canReceive(this.#fd.number, ms)) this.#ready(EPOLLIN);
+      this.#want(EPOLLIN);
+    }
+    return sent;
+  }
+
+  /** Tells the reactor what to wait for, EPOLL*, once the socket is not closed. */
+  #want(events: number): void {
+    if (this.#closed || this.#wanted === events) return;
+    this.#watch.change(events);
+    this.#wanted = events;
+  }
+
   #ready(events: number): void {
     try {
       if (events & EPOLLOUT) this.#flush();
@@ -102,19 +129,19 @@ export class MessageSocket implements Disposable {
         this.#queue.shift();
         first.sent();
       }
-      this.#watch.change(this.#queue.length > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
+      if (this.#queue.length > 0) this.#want(EPOLLIN | EPOLLOUT);
+      else if (this.#wanted & EPOLLOUT) this.#want(EPOLLIN);
     } catch (error) {
       this.#fail(error as Error);
     }
   }
 
   #receive(): void {
-    const received = recvmsg(this.#fd.number, this.#buffer);
-    if (received === undefined) return;
-    // Nobody passes descriptors to the agent: one that comes unasked must not pile up here.
-    if (received.fd !== undefined) close(received.fd);
-    if (received.length === 0) return this.#fail(undefined);
-    let rest = this.#buffer.slice(0, received.length);
+    // Nobody passes descriptors to the agent: one that comes unasked does not get in.
+    const length = recv(this.#fd.number, this.#buffer);
+    if (length === undefined) return;
+    if (length === 0) return this.#fail(undefined);
+    let rest = this.#buffer.slice(0, length);
     for (let end = rest.indexOf(this.#end); end >= 0; end = rest.indexOf(this.#end)) {
       if (this.#exceeds(end)) return this.#fail(this.#over("sent", "message"));
       this.#listener.message(this.#complete(rest.subarray(0, end)));

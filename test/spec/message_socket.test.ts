@@ -258,6 +258,46 @@ describe("a message socket sends", () => {
   });
 });
 
+describe("a message that asks", () => {
+  it("hears an answer that is there in time before it returns", async () => {
+    using ends = new Ends();
+    sendRaw(ends.peer, "answer\n");
+    void ends.socket.ask(bytes("question"), undefined, 1000);
+    assert.deepEqual(ends.heard, ["answer"]);
+    assert.equal((await ends.read(9)).text, "question\n");
+  });
+
+  it("returns without one after its time, and hears a later one as ever", async () => {
+    using ends = new Ends();
+    const start = performance.now();
+    await ends.socket.ask(bytes("question"), undefined, 20);
+    assert.ok(performance.now() - start >= 19);
+    assert.deepEqual(ends.heard, []);
+    sendRaw(ends.peer, "answer\n");
+    await until(() => ends.heard.length === 1);
+    await ends.socket.ask(bytes("again"), undefined, 0);
+    sendRaw(ends.peer, "and\nmore\n");
+    await until(() => ends.heard.length === 3);
+  });
+
+  it("waits for nothing while the socket is full, and is sent when it is not", async () => {
+    using ends = new Ends();
+    const full = ends.socket.send(new Uint8Array(4 << 20));
+    const start = performance.now();
+    const asked = ends.socket.ask(bytes("question"), undefined, 10_000);
+    assert.ok(performance.now() - start < 5000);
+    assert.match((await ends.read((4 << 20) + 10)).text, /question\n$/);
+    await Promise.all([full, asked]);
+  });
+
+  it("hears of an end that is gone", async () => {
+    using ends = new Ends();
+    ends.peer[Symbol.dispose]();
+    await assert.rejects(ends.socket.ask(bytes("question"), undefined, 1000));
+    assert.equal(ends.closed.length, 1);
+  });
+});
+
 describe("a message with a descriptor", () => {
   it("passes it once, and closes the sender's", async () => {
     using ends = new Ends();
