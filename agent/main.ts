@@ -2,22 +2,32 @@
 import { EXIT, UsageError } from "./command/command.ts";
 import { exitStatusOf } from "./command/exit_status.ts";
 import { helpOf, overview } from "./command/help.ts";
-import { findCommand, parse } from "./command/parse.ts";
+import { findCommand } from "./command/find.ts";
 import { terminal } from "./command/terminal.ts";
+
+/**
+ * What was typed. Help is there at once: until a command runs nothing touches `process`, whose first
+ * use costs Deno 50 ms, `process.stdout`, which costs Bun 20, or node:util.
+ */
+function typed(): readonly string[] {
+  const { Deno } = globalThis as { Deno?: { readonly args: readonly string[] } };
+  return Deno?.args ?? process.argv.slice(2);
+}
 
 async function main(argv: readonly string[]): Promise<number> {
   if (argv.length === 0) {
     throw new UsageError("What is to be done?", "See: svirt-agent --help");
   }
   if (argv[0] === "--help" || argv[0] === "-h" || argv[0] === "help") {
-    terminal.out(overview());
+    console.log(overview());
     return EXIT.asExpected;
   }
   const { command, rest } = findCommand(argv);
   if (rest.includes("--help") || rest.includes("-h")) {
-    terminal.out(helpOf(command));
+    console.log(helpOf(command));
     return EXIT.asExpected;
   }
+  const { parse } = await import("./command/parse.ts");
   const args = parse(command, rest);
   const { run } = await command.load();
   return await run(args, terminal);
@@ -34,7 +44,8 @@ function explain(error: Error & { hint?: string }): void {
 }
 
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  const status = await main(typed());
+  if (status !== EXIT.asExpected) process.exitCode = status;
 } catch (error) {
   explain(error as Error);
   process.exitCode = exitStatusOf(error as Error);

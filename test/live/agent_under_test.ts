@@ -8,7 +8,8 @@
 
 import { UsageError } from "../../agent/command/command.ts";
 import { exitStatusOf } from "../../agent/command/exit_status.ts";
-import { findCommand, parse } from "../../agent/command/parse.ts";
+import { findCommand } from "../../agent/command/find.ts";
+import { parse } from "../../agent/command/parse.ts";
 import { run } from "../../agent/command/run.ts";
 import { terminal } from "../../agent/command/terminal.ts";
 import { readGuest } from "../../agent/config/guest_file.ts";

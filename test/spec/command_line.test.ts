@@ -5,7 +5,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Command, UsageError } from "../../agent/command/command.ts";
 import { helpOf, overview } from "../../agent/command/help.ts";
-import { findCommand, parse } from "../../agent/command/parse.ts";
+import { findCommand } from "../../agent/command/find.ts";
+import { parse } from "../../agent/command/parse.ts";
 import { COMMANDS } from "../../agent/command/table.ts";
 
 /** Words that could stand for the operands, as few as allowed or one of each. */
