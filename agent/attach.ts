@@ -17,6 +17,7 @@ import { reach } from "./io/step.ts";
 import { labelImage } from "./label/apply.ts";
 import { guestContext } from "./label/domain.ts";
 import { requireClosed, requireEnforcing } from "./label/ready.ts";
+import { addTransient } from "./operation/transient.ts";
 import { undo } from "./operation/undo.ts";
 import { whyFailed } from "./operation/why_failed.ts";
 import { placeOf } from "./process/place.ts";
@@ -73,11 +74,12 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     }
     step("pass");
     for (const layers of chainsOf(guest)) await runAll(qemu.monitor, imageGraph(layers, guest));
-    step("graph");
     const { fdsets, left } = await probeFdsets(qemu.monitor);
     const removals = left.map((passed) => ({ passed }));
     const parts = { guest, operation, context, credential, place, qemu, images };
     const attached = attachedGuest({ ...parts, fdsets, removals });
+    await addTransient(attached, host);
+    step("graph");
     requireExpected(await verifyGuest(attached, host));
     step("verify");
     host.log.append({ event: "outcome", operation, guest: guest.name, result: "done" });

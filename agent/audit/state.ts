@@ -5,6 +5,7 @@ import type {
   IntentEvent,
   OutcomeEvent,
   RevokeEvent,
+  Undo,
 } from "./event.ts";
 import type { Owner } from "../image/owner.ts";
 import type { AuditRecord, Seal } from "./record.ts";
@@ -34,6 +35,9 @@ export interface User {
   readonly operation: string;
 }
 
+/** A file that an attach made; without an identity it had got no further than its name. */
+export type Temporary = Extract<Undo, { readonly kind: "unlink" }>;
+
 /** What the log says is so now: the fold of all its records, in order. */
 export interface State {
   /** By id of the operation. */
@@ -43,6 +47,8 @@ export interface State {
   readonly grants: ReadonlyMap<string, readonly OpenGrant[]>;
   /** Levels in use, by guest. */
   readonly levels: ReadonlyMap<string, string>;
+  /** Overlays that are removed when their guest stops, by guest. */
+  readonly temporary: ReadonlyMap<string, readonly Temporary[]>;
   /**
    * By path of an image that a snapshot froze: the overlay that took its place. Whoever writes the
    * frozen file again ruins the overlay.
@@ -85,6 +91,7 @@ class Folded implements State {
   readonly references: Map<Identity, MutableReference> = new Map();
   readonly grants: Map<string, OpenGrant[]> = new Map();
   readonly levels: Map<string, string> = new Map();
+  readonly temporary: Map<string, readonly Temporary[]> = new Map();
   readonly overlays: Map<string, string> = new Map();
   agentStart: (AgentStartEvent & Seal) | undefined = undefined;
   /** By guest: the operation that reserved its level. */
@@ -121,6 +128,10 @@ class Folded implements State {
   #intend(intent: OpenIntent): void {
     const { id, guest } = intent;
     this.intents.set(id, intent);
+    if (intent.operation === "attach") {
+      const made = intent.undo.flatMap((it) => it.kind === "unlink" ? [it] : []);
+      if (made.length > 0) this.temporary.set(guest, made);
+    }
     for (const undo of intent.undo) {
       if (undo.kind === "level") {
         this.levels.set(guest, undo.level);
@@ -178,6 +189,7 @@ class Folded implements State {
     for (const [guest, operation] of this.#reservedBy) {
       if (!chosen(operation, guest)) continue;
       this.levels.delete(guest);
+      this.temporary.delete(guest);
       this.#reservedBy.delete(guest);
     }
     for (const [identity, { users, touched }] of this.references) {

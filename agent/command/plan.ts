@@ -29,6 +29,9 @@ export function planOf(guest: Guest, found: readonly Inspected[], { settings }: 
             ? [`# once frozen: chown root:GROUP-OF-${guest.qemu.user} ${layer.path}; chmod 0640`]
             : [],
         ],
+      ...layer.image.transient && layer.depth === 0
+        ? [`# what the guest writes goes into an overlay beside it, removed when it stops`]
+        : [],
     ]),
     `runuser -u ${guest.qemu.user} -- ${guest.qemu.binary} -name ${guest.name} ` +
     `-accel ${guest.qemu.accelerator} -S ${

@@ -80,7 +80,7 @@ export async function freeze(
 }
 
 /** The image as it is from now on: below the overlay, read-only. */
-function asBacking(old: AttachedImage): AttachedImage {
+export function asBacking(old: AttachedImage): AttachedImage {
   const layer = { ...old.layer, access: "ro", depth: old.layer.depth + 1 } as const;
   return { ...old, layer, passed: { ...old.passed, rw: undefined } };
 }
@@ -92,8 +92,9 @@ function belowOf({ layer }: AttachedImage, { images }: AttachedGuest): AttachedI
   );
 }
 
-function putOnTop(
-  { images }: AttachedGuest,
+/** Puts overlays in front of their images, which become `frozen`. */
+export function putOnTop(
+  { images }: Pick<AttachedGuest, "images">,
   prepared: readonly Prepared[],
   frozen: readonly AttachedImage[],
 ): void {

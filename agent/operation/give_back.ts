@@ -2,11 +2,13 @@ import type { FindingEvent } from "../audit/event.ts";
 import type { Reference, State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { requireSame } from "../image/folder.ts";
+import { shellWord } from "../image/image_error.ts";
 import { ownerText, writeOwner } from "../image/owner.ts";
 import { openToLook } from "../image/squash.ts";
 import { isOurs } from "../label/assign.ts";
 import { parseContext } from "../label/context.ts";
 import type { Identity, OwnedFd } from "../owned_fd.ts";
+import { removeOverlay } from "./overlay.ts";
 
 /** What became of a guest's files. */
 export interface GivenBack {
@@ -17,7 +19,8 @@ export interface GivenBack {
 }
 
 /**
- * Gives files their own label and owner back, as the log has them, where no other guest uses them.
+ * Gives files their own label and owner back, as the log has them, where no other guest uses them,
+ * and removes what was made for this guest to throw away.
  *
  * Only for a guest whose processes are all gone: a label that grants more must not come back while
  * one of them may hold a descriptor. Runs inside a transaction of the log together with the outcome:
@@ -62,6 +65,23 @@ export function giveBack(
         text,
         evidence: { path, identity, original: { ...original } },
         hint: `Restore them by hand: chcon ${original.label ?? "CONTEXT"} ${path}`,
+      });
+    }
+  }
+  for (const { path, identity } of state.temporary.get(guest) ?? []) {
+    try {
+      did.push(...removeOverlay(path, identity, host));
+    } catch (error) {
+      const text = `could not remove the transient ${path}: ${(error as Error).message}`;
+      did.push(text);
+      findings.push({
+        event: "finding",
+        id: "not-removed",
+        severity: "medium",
+        guest,
+        text,
+        evidence: { path, identity },
+        hint: `It holds what the guest wrote. Remove it by hand: rm ${shellWord(path)}`,
       });
     }
   }

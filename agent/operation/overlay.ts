@@ -74,16 +74,26 @@ export function createOverlay(
  * @param identity Of the file that the operation made; `null` when it had got no further than its
  * name: then only an empty file is removed, because that is all it can have made.
  */
-export function unlinkOverlay(
+export function unlinkOverlay(path: string, identity: Identity | null, host: Host): string[] {
+  try {
+    return removeOverlay(path, identity, host);
+  } catch (error) {
+    return [`${(error as Error).message}`];
+  }
+}
+
+/** The same, for one that must not stay: throws the `SystemError` of unlinkat(2). */
+export function removeOverlay(
   path: string,
   identity: Identity | null,
-  { folders }: Host,
+  { folders }: Pick<Host, "folders">,
 ): string[] {
   try {
     using folder = openParent(folders, path);
     return unlinkIn(folder, path, identity);
   } catch (error) {
-    return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];
+    if ((error as { code?: string }).code === "ENOENT") return [];
+    throw error;
   }
 }
 
@@ -98,6 +108,7 @@ function unlinkIn(folder: OwnedFd, path: string, identity: Identity | null): str
     orAs(folder, () => ownerOf(folder, name), () => unlinkat(folder.number, name));
     return [`removed ${path}`];
   } catch (error) {
-    return (error as { code?: string }).code === "ENOENT" ? [] : [`${(error as Error).message}`];
+    if ((error as { code?: string }).code === "ENOENT") return [];
+    throw error;
   }
 }

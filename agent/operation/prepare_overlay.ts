@@ -25,6 +25,13 @@ export interface Prepared {
   readonly overlay: AttachedImage;
 }
 
+/** For what an overlay is made. */
+export interface Purpose {
+  readonly reason: "snapshot" | "attach";
+  /** Its backing node; `null` where blockdev-snapshot is to attach it. */
+  readonly backing: string | null;
+}
+
 const CREATE_MS = 60_000;
 
 /**
@@ -38,11 +45,12 @@ export async function prepareOverlay(
   old: AttachedImage,
   layer: Layer,
   host: Host,
+  { reason, backing }: Purpose = { reason: "snapshot", backing: null },
 ): Promise<Prepared> {
   const { guest, context, credential, qemu } = attached;
   const level = context.level ?? "s0";
   const found = createOverlay(layer, level, credential, host);
-  recordOverlay(operation, guest.name, level, old, found, host);
+  recordOverlay(operation, guest.name, level, reason, old, found, host);
   using opened = openImage(found, credential, host.folders);
   const label = labelImage(opened, level, host.selinux);
   const lacks = (access: Access) => missingToReceive(context, label, access, host);
@@ -50,6 +58,7 @@ export async function prepareOverlay(
   const kept = { ro: opened.ro.duplicate(), locked: opened.locked.duplicate() };
   try {
     await writeHeader(attached, old, found, host.folders);
+    await runAll(qemu.monitor, [formatNode(layer, backing)]);
     const { openedAs } = opened;
     return { old, overlay: { ...found, label, passed, openedAs, ...kept } };
   } catch (error) {
@@ -60,12 +69,13 @@ export async function prepareOverlay(
 
 /**
  * The overlay exists: its grants, and the label and owner it gets when its guest is detached, which
- * are those of the image that it takes the place of.
+ * are those of the image that it takes the place of; one that is removed then gets none.
  */
 function recordOverlay(
   operation: string,
   guest: string,
   level: string,
+  reason: Purpose["reason"],
   old: AttachedImage,
   overlay: Inspected,
   { log }: Host,
@@ -76,14 +86,15 @@ function recordOverlay(
     if (intent === undefined) throw new Error(`Operation ${operation} is not in the log`);
     requireNobodys(overlay, state);
     const { seq: _seq, time: _time, prev: _prev, hash: _hash, ...event } = intent;
-    const { label, owner } = state.references.get(old.identity)?.original ?? {};
+    const original = state.references.get(old.identity)?.original;
+    const { label, owner } = (reason === "snapshot" ? original : undefined) ?? {};
     const undo: Undo[] = [
       ...event.undo.filter((it) => it.kind !== "unlink" || it.path !== path),
       { kind: "unlink", path, identity },
       ...(label === undefined ? [] : [{ kind: "label", path, identity, label } as const]),
       ...(owner === undefined ? [] : [{ kind: "owner", path, identity, ...owner } as const]),
     ];
-    const grants = grantsOf(guest, operation, level, overlay, "snapshot");
+    const grants = grantsOf(guest, operation, level, overlay, reason);
     return { events: [{ ...event, undo }, ...grants], result: undefined };
   });
 }
@@ -130,8 +141,6 @@ async function writeHeader(
       },
     );
   }
-  // No backing node yet: blockdev-snapshot attaches the old top to it.
-  await runAll(monitor, [formatNode(layer, null)]);
 }
 
 /**

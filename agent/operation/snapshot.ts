@@ -94,9 +94,16 @@ function requireSettled({ guest: { name } }: AttachedGuest, { log }: Host): void
 
 /** The images to freeze: on top of their chain and writable. */
 function chooseTops({ guest, images }: AttachedGuest, names: readonly string[]): AttachedImage[] {
-  const writable = images.filter(({ layer }) => layer.access === "rw");
+  const transient = ({ layer: { image } }: AttachedImage) => image.transient;
+  const writable = images.filter((it) => it.layer.access === "rw" && !transient(it));
   for (const name of names) {
     if (writable.some(({ layer }) => layer.image.name === name)) continue;
+    if (images.some((it) => it.layer.image.name === name && transient(it))) {
+      throw new RefusedError(
+        `image "${name}" of guest ${guest.name} is transient: what it would freeze is thrown away`,
+        "Leave out transient = true in the guest file, and start the guest again.",
+      );
+    }
     const all = writable.map(({ layer }) => layer.image.name).join(", ") || "none";
     throw new RefusedError(
       `guest ${guest.name} has no image "${name}" that it can write`,

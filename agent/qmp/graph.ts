@@ -12,13 +12,14 @@ export interface QmpCommand {
 
 /**
  * Adds one image to a running QEMU: its nodes and its device. Nothing for one that has been there
- * since the start, see {@link ./cold.ts}.
+ * since the start, see {@link ./cold.ts}; no device for a transient one, whose overlay gets it.
  *
  * @param layers Of one image: the image and its backing chain, top first.
  */
 export function imageGraph(layers: readonly Layer[], guest: Guest): QmpCommand[] {
   const { image } = layers[0]!;
-  return isCold(image) ? [] : [...blockNodes(layers), device(layers[0]!, guest)];
+  if (isCold(image)) return [];
+  return [...blockNodes(layers), ...image.transient ? [] : [device(layers[0]!, guest)]];
 }
 
 /**

@@ -55,7 +55,7 @@ export class FakeSelinux implements Selinux {
 /** A host in a temporary folder: real files and a real log, and a kernel in memory. */
 export class FakeHost implements Host, Disposable {
   readonly folder: string = Deno.makeTempDirSync({ prefix: "svirt-agent-" });
-  readonly folders: readonly Folder[];
+  readonly folders: Folder[];
   readonly log: AuditLog;
   readonly selinux: FakeSelinux = new FakeSelinux();
   readonly agent: Host["agent"] = { pid: process.pid, startTime: startTimeOf(process.pid)! };

@@ -1,5 +1,5 @@
 /**
- * Guests as people run them: UEFI variables, CD drives, caches of all kinds, many disks.
+ * Guests as people run them: CD drives, caches of all kinds, transient disks, many disks.
  *
  * @module
  */
@@ -177,6 +177,78 @@ describe("an ISO image that two guests share", () => {
     await requireGivenBack(iso);
   });
 });
+
+for (const storage of FROM_BOOT) {
+  describe(`a transient disk on ${storage}`, () => {
+    const folder = `${STORAGE[storage]}`, path = `${folder}/golden.raw`;
+    const golden = new Uint8Array(4 << 20).fill(0x60);
+    const image = { name: "root", path, format: "raw", transient: true, shared: true };
+    let runs: Run[] = [];
+    const overlays = async () =>
+      (await must("sh", "-c", `ls ${folder} | grep '^golden\\.2' || true`)).split("\n").filter(
+        Boolean,
+      );
+    before(async () => {
+      writeFileSync(path, golden, { mode: 0o644 });
+      runs = [await start("kiosk1", [image]), await start("kiosk2", [image])];
+    });
+    after(() => runs.forEach((run) => run.process.kill("SIGKILL")));
+
+    it("is written by each of two guests on their own, and the file never", async () => {
+      for (const [i, run] of runs.entries()) {
+        assert.doesNotMatch(await run.io("root", "read -P 0x60 1M 64k"), /fail|error/i);
+        assert.doesNotMatch(await run.io("root", `write -P ${0x71 + i} 1M 64k`), /fail|error/i);
+      }
+      assert.doesNotMatch(await runs[0]!.io("root", "read -P 0x71 1M 64k"), /fail|error/i);
+      assert.doesNotMatch(await runs[1]!.io("root", "read -P 0x72 1M 64k"), /fail|error/i);
+      assert.deepEqual(new Uint8Array(readFileSync(path)), golden);
+    });
+
+    it("is read-only to the guest, its overlay the guest's alone, and neither is opened", async () => {
+      const { verdicts: [overlay, file], asExpected, pid } = await verify(runs[0]!);
+      assert.ok(asExpected);
+      assert.deepEqual([overlay!.verdict.write.answer, file!.verdict.write.answer], [
+        "allowed",
+        "denied",
+      ]);
+      assert.deepEqual([overlay!.verdict.open.answer, file!.verdict.open.answer], [
+        "denied",
+        "denied",
+      ]);
+      assert.ok(flagsOf(pid, path).every((flags) => (flags & 3) === 0));
+      assert.equal((await overlays()).length, 2);
+    });
+
+    it("is refused to a snapshot, which would keep nothing", async () => {
+      const { status, stderr } = await svirtAgent("snapshot", "create", "kiosk1", "root");
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /transient: what it would freeze is thrown away/);
+    });
+
+    it("leaves nothing when the guest stops, and the next start begins anew", async () => {
+      for (const run of runs) assert.equal(await run.stop(), 0, run.output);
+      assert.deepEqual(await overlays(), []);
+      assert.deepEqual(new Uint8Array(readFileSync(path)), golden);
+      await requireGivenBack(path);
+      runs = [await start("kiosk1", [image])];
+      assert.doesNotMatch(await runs[0]!.io("root", "read -P 0x60 1M 64k"), /fail|error/i);
+      assert.equal(await runs[0]!.stop(), 0, runs[0]!.output);
+    });
+
+    it("leaves nothing when the agent dies, while it attaches or later", async () => {
+      const file = await writeGuest("kiosk1", [image], MACHINE);
+      for (const step of ["attach:graph", "attach:record"]) {
+        const run = new Run("kiosk1", file, { SVIRT_TEST_DIE_AFTER: step });
+        assert.equal(await run.ended, 137, run.output);
+        assert.equal((await overlays()).length, 1);
+        const { status, stderr } = await svirtAgent("guest", "recover", "kiosk1", "--stop");
+        assert.equal(status, 0, stderr);
+        assert.deepEqual(await overlays(), [], step);
+        await requireGivenBack(path);
+      }
+    });
+  });
+}
 
 describe("a guest with 64 images", () => {
   const MANY = 64;

@@ -1,13 +1,16 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { constants, readFileSync } from "node:fs";
+import { AT_FDCWD, openat2 } from "../../ffi/libc.ts";
 import type { Guest, Image } from "../../agent/guest.ts";
 import { chainsOf, layersOf } from "../../agent/image/layer.ts";
 import type { OpenImage } from "../../agent/image/open.ts";
 import { OwnedFd } from "../../agent/owned_fd.ts";
 import { coldArguments, inheritedArguments, inheritedOf } from "../../agent/qmp/cold.ts";
 import { inheritedFd } from "../../agent/qmp/fdset.ts";
+import type { Qemu } from "../../agent/process/start.ts";
 import { imageGraph } from "../../agent/qmp/graph.ts";
+import { opaqueText, type Passed, passImage } from "../../agent/qmp/pass.ts";
 import { type Monitor, MonitorError } from "../../agent/qmp/monitor.ts";
 
 const CODE: Image = {
@@ -105,5 +108,34 @@ describe("inheritedFd", () => {
   it("refuses a QEMU that does not have it, or has it in another set", async () => {
     await assert.rejects(inheritedFd(monitor, 1, "b rw"), MonitorError);
     await assert.rejects(inheritedFd(monitor, 3, "a ro"), MonitorError);
+  });
+});
+
+describe("passImage of an image that QEMU inherited", () => {
+  /** This process stands for QEMU. */
+  async function passed(held: string): Promise<unknown> {
+    const open = (path: string) =>
+      new OwnedFd(openat2(AT_FDCWD, path, { flags: constants.O_RDONLY, resolve: 0n }), path);
+    using ro = open(import.meta.filename!);
+    using inQemu = open(held);
+    const layer = layersOf(guest(CODE))[0]!;
+    const fds = [{ fd: inQemu.number, opaque: opaqueText("ro", layer) }];
+    const execute = (command: string) => {
+      assert.equal(command, "query-fdsets");
+      return Promise.resolve([{ "fdset-id": layer.fdset, fds }]);
+    };
+    const qemu = { monitor: { path: "monitor", execute }, process: { pid: process.pid } };
+    const image = { layer, ro, rw: undefined, identity: ro.identity };
+    return await passImage(qemu as unknown as Qemu, image as unknown as OpenImage, () => []);
+  }
+
+  it("passes nothing, and takes the descriptor that it holds", async () => {
+    const { ro, rw } = await passed(import.meta.filename!) as Passed;
+    assert.equal(ro.fdset, 1);
+    assert.equal(rw, undefined);
+  });
+
+  it("refuses what the kernel puts in the place of a descriptor that SELinux denies", async () => {
+    await assert.rejects(passed("/dev/null"), /where pid \d+ holds .* instead of .* ro/);
   });
 });

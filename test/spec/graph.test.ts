@@ -54,6 +54,7 @@ describe("imageGraph", () => {
     ["a device that is no virtio",                    "nvme",          [{ ...RAW, device: "nvme" }]],
     ["a qcow2 image over two backing files, O_DIRECT", "qcow2_chain",  [QCOW2]],
     ["a qcow2 image with nothing below",              "qcow2_alone",   [{ ...QCOW2, backing: [] }]],
+    ["a transient image: its overlay gets the device", "transient",   [{ ...RAW, transient: true }]],
     ["two images on a PCI Express machine",           "q35",           [QCOW2, RAW], "q35"],
   ];
   for (const [what, file, ...it_] of CASES) {

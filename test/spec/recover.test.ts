@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
 import { describe, it } from "node:test";
 import type { Guest, Image } from "../../agent/guest.ts";
 import type { IntentEvent } from "../../agent/audit/event.ts";
 import { grantImages } from "../../agent/grant/grant.ts";
+import type { Folder } from "../../agent/image/folder.ts";
 import type { Inspected } from "../../agent/image/inspect.ts";
 import { layersOf } from "../../agent/image/layer.ts";
 import { labelFor } from "../../agent/label/assign.ts";
@@ -90,6 +91,66 @@ describe("an attach that failed", () => {
     const { operation } = attachTo(guestOf("web1", { path: host.file("web1.raw") }), host);
     await undo(operation, host, new Error("QEMU died"));
     assert.deepEqual(await undo(operation, host), []);
+  });
+});
+
+describe("what a guest wrote to a transient image", () => {
+  /** Records the overlay as the attach does, once it exists. */
+  function withOverlay(host: FakeHost): { operation: string; overlay: string } {
+    const { operation } = attachTo(guestOf("web1", { path: host.file("web1.raw") }), host);
+    const overlay = host.file("web1.overlay.qcow2", "written");
+    const { seq: _seq, time: _time, prev: _prev, hash: _hash, ...intent } = host.log.state.intents
+      .get(operation)!;
+    using fd = new OwnedFd(openat2(AT_FDCWD, overlay, { flags: 0, resolve: 0n }), overlay);
+    const unlink = { kind: "unlink", path: overlay, identity: fd.identity } as const;
+    host.log.append({ ...intent, undo: [...intent.undo, unlink] });
+    return { operation, overlay };
+  }
+
+  it("goes when the attach fails", async () => {
+    using host = new FakeHost();
+    const { operation, overlay } = withOverlay(host);
+    const did = await undo(operation, host, new Error("QEMU died"));
+    assert.ok(!existsSync(overlay));
+    assert.ok(did.includes(`removed ${overlay}`));
+    assert.equal(host.log.state.temporary.size, 0);
+  });
+
+  it("goes when the guest is detached, and not with another guest", async () => {
+    using host = new FakeHost();
+    const { operation, overlay } = withOverlay(host);
+    done(operation, "web1", host);
+    assert.deepEqual(host.log.state.temporary.get("web1")?.map(({ path }) => path), [overlay]);
+    await detach("web2", host);
+    assert.ok(existsSync(overlay));
+    await detach("web1", host);
+    assert.ok(!existsSync(overlay));
+    assert.equal(host.log.state.temporary.size, 0);
+  });
+
+  it("is left alone where another file has its name", async () => {
+    using host = new FakeHost();
+    const { operation, overlay } = withOverlay(host);
+    done(operation, "web1", host);
+    renameSync(overlay, `${overlay}.moved`);
+    host.file("web1.overlay.qcow2", "somebody else's");
+    const did = await detach("web1", host);
+    assert.ok(did.includes(`${overlay} is another file now: left alone`));
+    assert.ok(existsSync(overlay));
+  });
+
+  it("is a finding where it cannot be removed, and the log knows it until it can", async () => {
+    using host = new FakeHost();
+    const { operation, overlay } = withOverlay(host);
+    done(operation, "web1", host);
+    const [folder] = host.folders.splice(0) as [Folder];
+    const did = await detach("web1", host);
+    assert.ok(did.some((line) => line.startsWith(`could not remove the transient ${overlay}`)));
+    assert.equal(host.log.state.temporary.size, 1);
+    host.folders.push(folder);
+    await detach("web1", host);
+    assert.ok(!existsSync(overlay));
+    assert.equal(host.log.state.temporary.size, 0);
   });
 });
 
