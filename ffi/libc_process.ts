@@ -16,6 +16,7 @@ interface Libc {
   setresgid(rgid: number, egid: number, sgid: number): number;
   setresuid(ruid: number, euid: number, suid: number): number;
   umask(mask: number): number;
+  dup2(oldfd: number, newfd: number): number;
   fcntl(fd: number, cmd: number, ...typed: unknown[]): number;
   signal(signum: number, handler: null): unknown;
   getpwnam(name: string): { pw_uid: number; pw_gid: number } | null;
@@ -46,6 +47,7 @@ function libc(): Libc {
     setgroups: bind(so, "int setgroups(size_t size, const uint32_t *list)"),                        // getgroups(2)
     setresgid: bind(so, "int setresgid(unsigned int rgid, unsigned int egid, unsigned int sgid)"),  // setresuid(2)
     setresuid: bind(so, "int setresuid(unsigned int ruid, unsigned int euid, unsigned int suid)"),  // setresuid(2)
+    dup2:      bind(so, "int dup2(int oldfd, int newfd)"),                                          // dup(2)
     umask:     bind(so, "unsigned int umask(unsigned int mask)"),                                   // umask(2)
     fcntl:     bind(so, "int fcntl(int fd, int cmd, ...)"),                                         // fcntl(2)
     signal:    bind(so, "void *signal(int signum, void *handler)"),                                 // signal(2)
@@ -175,6 +177,11 @@ export function closeOnExecFrom(first: number): void {
   // deno-fmt-ignore
   const result = libc().syscall(SYS_close_range, "unsigned int", first, "unsigned int", 2 ** 32 - 1, "unsigned int", CLOSE_RANGE_CLOEXEC);
   if (result !== 0) throw SystemError.last("close_range");
+}
+
+/** Makes `to` another number of the open file behind `from`, which survives execve(2); dup2(2). */
+export function dup2(from: number, to: number): void {
+  if (libc().dup2(from, to) < 0) throw SystemError.last("dup2", { path: `fd ${from}` });
 }
 
 /** Lets a descriptor survive execve(2); FD_CLOEXEC of fcntl(2). */

@@ -34,6 +34,7 @@ const SUN_PATH_MAX = 108;
 
 interface Libc {
   socket(domain: number, type: number, protocol: number): number;
+  socketpair(domain: number, type: number, protocol: number, sv: Int32Array): number;
   bind(fd: number, address: Uint8Array, length: number): number;
   listen(fd: number, backlog: number): number;
   accept4(fd: number, address: null, length: null, flags: number): number;
@@ -64,6 +65,7 @@ function libc(): Libc {
   // deno-fmt-ignore
   loaded = {
     socket:     bind(so, "int socket(int domain, int type, int protocol)"),                                    // socket(2)
+    socketpair: bind(so, "int socketpair(int domain, int type, int protocol, void *sv)"),                      // socketpair(2)
     bind:       bind(so, "int bind(int sockfd, const void *addr, unsigned int addrlen)"),                      // bind(2)
     listen:     bind(so, "int listen(int sockfd, int backlog)"),                                               // listen(2)
     accept4:    bind(so, "int accept4(int sockfd, void *addr, void *addrlen, int flags)"),                     // accept(2)
@@ -83,6 +85,15 @@ export function socket(domain: number, type: number, protocol = 0): number {
   const fd = libc().socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw SystemError.last("socket");
   return fd;
+}
+
+/** Two unix stream sockets, connected with each other, non-blocking; the caller owns both. */
+export function socketpair(): [number, number] {
+  const pair = new Int32Array(2);
+  if (libc().socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) !== 0) {
+    throw SystemError.last("socketpair");
+  }
+  return [pair[0]!, pair[1]!];
 }
 
 /** Connects a unix socket; `EAGAIN` when the listener's backlog is full, `ECONNREFUSED` without one. */

@@ -2,15 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { pidfdOpen, pidfdSendSignal } from "../../ffi/libc_process.ts";
 import { harmless } from "../io/json.ts";
-import { makingSocketsAs } from "../label/socket.ts";
 import { OwnedFd } from "../owned_fd.ts";
+import { Console } from "./console.ts";
 import type { Launch } from "./launcher.ts";
 import { commandFor } from "./runtime.ts";
 
-/** Most bytes of QEMU's last words that are kept. */
-const TAIL = 4096;
-
-/** How long its last words may take once it is gone: a process that it forked holds the pipe open. */
+/** How long its last words may take once it is gone: a process that it forked holds them open. */
 const LAST_WORDS_MS = 500;
 
 /** A QEMU that this agent started. */
@@ -19,7 +16,9 @@ export class QemuProcess implements Disposable {
   /** Resolves with what ended it, `exit 1` or `SIGKILL`. */
   readonly ended: Promise<string>;
   readonly #pidfd: OwnedFd;
-  #tail = "";
+  readonly #console: Console;
+  /** What the launcher said before it became QEMU. */
+  #launcher = "";
   #end: string | undefined;
 
   /**
@@ -33,41 +32,37 @@ export class QemuProcess implements Disposable {
       "launcher",
       JSON.stringify(launch),
     );
+    const words = new Console(launch.console);
     // detached: a Ctrl-C at the terminal is for the agent, which stops the guest in order.
-    // Node's and Bun's pipes are socket pairs: at the agent's own level QEMU could not write to them.
-    // Deno's are pipes, which take no other label: there QEMU's last words are lost.
     const stdio = [
-      ...["ignore", "pipe", "pipe"] as const,
+      ...["ignore", "ignore", "pipe"] as const,
       ...inherited.map(({ number }) => number),
     ];
-    const child = makingSocketsAs(
-      launch.context,
-      () => spawn(command, args, { stdio, cwd: "/", detached: true }),
-    );
-    if (child.pid === undefined) throw new Error(`Cannot start ${command}`);
-    return new QemuProcess(child, child.pid);
+    const child = spawn(command, args, { stdio, cwd: "/", detached: true });
+    if (child.pid !== undefined) return new QemuProcess(child, child.pid, words);
+    words[Symbol.dispose]();
+    throw new Error(`Cannot start ${command}`);
   }
 
-  private constructor(child: ChildProcess, pid: number) {
+  private constructor(child: ChildProcess, pid: number, words: Console) {
     this.pid = pid;
+    this.#console = words;
     // Nobody has reaped it yet, so the pid still means this child.
     this.#pidfd = new OwnedFd(pidfdOpen(pid), `pid ${pid}`);
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (chunk) => this.#tail = (this.#tail + chunk).slice(-TAIL));
-    }
+    child.stderr!.on("data", (chunk) => this.#launcher += chunk);
     this.ended = new Promise((resolve) => {
       const finish = (code: number | null, signal: string | null) => {
         this.#end ??= signal ?? `exit ${code}`;
         resolve(this.#end);
       };
-      child.on("close", finish);
+      child.on("close", (...end) => void words.closed.then(() => finish(...end)));
       child.on("exit", (...end) => void setTimeout(() => finish(...end), LAST_WORDS_MS).unref());
     });
   }
 
   /** The last it wrote to stdout and stderr; control characters are replaced. */
   get lastWords(): string {
-    return this.#tail.trim().split("\n").map(harmless).join("\n");
+    return (this.#launcher + this.#console.tail).trim().split("\n").map(harmless).join("\n");
   }
 
   /** What ended it, if anything did. */
@@ -87,5 +82,6 @@ export class QemuProcess implements Disposable {
 
   [Symbol.dispose](): void {
     this.#pidfd[Symbol.dispose]();
+    this.#console[Symbol.dispose]();
   }
 }

@@ -8,6 +8,8 @@ export interface Place {
   readonly folder: string;
   /** QEMU's monitor. */
   readonly monitor: string;
+  /** What QEMU writes to stdout and stderr. */
+  readonly console: string;
   /** Where the agent that guards the guest takes requests. */
   readonly control: string;
 }
@@ -25,6 +27,7 @@ export function placeOf(
     cgroup: cgroupOf(guest),
     folder,
     monitor: `${folder}/monitor`,
+    console: `${folder}/console`,
     control: `${folder}/control`,
   };
 }

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
+import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { Guest } from "../guest.ts";
@@ -85,11 +85,12 @@ export async function startQemu(
   const inherited = inheritedOf(opened);
   createCgroup(place.cgroup);
   mkdirSync(place.folder, { recursive: true, mode: 0o700 });
-  if (existsSync(place.monitor)) unlinkSync(place.monitor);
+  for (const path of [place.monitor, place.console]) rmSync(path, { force: true });
   const process = QemuProcess.start({
     cgroupProcs: place.cgroup.procs,
     context: formatContext(context),
     monitor: place.monitor,
+    console: place.console,
     credential,
     binary: path,
     inherited: inherited.length,
@@ -109,7 +110,7 @@ export async function startQemu(
       [Symbol.dispose]() {
         monitor[Symbol.dispose]();
         process[Symbol.dispose]();
-        rmSync(place.monitor, { force: true });
+        for (const path of [place.monitor, place.console]) rmSync(path, { force: true });
       },
     };
   } catch (error) {
