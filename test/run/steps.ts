@@ -21,6 +21,10 @@ const LIVE_OUT = ".lab/live";
 export const LIVE_12 = "live-12";
 const TESTS_12 = ["pending"];
 
+/** The agent, compiled, on the other runtimes; the tests themselves run on Node. */
+const RUNTIMES = ["deno", "bun", "node22"] as const;
+const TESTS_RUNTIMES = ["snapshot", "fence", "dropped"];
+
 /** Images and kernels are slow under emulation; the whole of `npm test` has 90 minutes in CI. */
 const LIVE_SECONDS = 1800;
 
@@ -49,6 +53,15 @@ export const STEPS: readonly Step[] = [
   },
   { name: "bun", command: ["bun", "test", "./test/spec", "./test/run"], limitSeconds: 300, runner: "bun" },
   {
+    name: "node22",
+    command: [
+      "sh", "-c",
+      "rm -rf dist && tsc && node22 --test --test-reporter=spec 'dist/test/{spec,run}/**/*.test.js'",
+    ],
+    limitSeconds: 300,
+    runner: "node",
+  },
+  {
     name: LIVE,
     command: [
       "node", "test/lab/main.ts", "run", "--release", "13", "--out", LIVE_OUT,
@@ -72,5 +85,17 @@ export const STEPS: readonly Step[] = [
     runner: "node",
     inLab: true,
   },
+  ...RUNTIMES.map((runtime): Step => ({
+    name: `live-${runtime}`,
+    command: [
+      "node", "test/lab/main.ts", "run", "--release", "13", "--out", `.lab/live-${runtime}`,
+      "--time-limit", String(LIVE_SECONDS), "--", "env", `LAB_RUNTIME=${runtime}`,
+      "node", "--test", "--test-concurrency=1", "--test-reporter=spec",
+      ...TESTS_RUNTIMES.map((name) => `dist/test/live/${name}.test.js`),
+    ],
+    limitSeconds: LIVE_SECONDS + 1500,
+    runner: "node",
+    inLab: true,
+  })),
   { name: "start", command: ["node", "test/lab/start.ts"], limitSeconds: 1800, inLab: true },
 ];

@@ -81,7 +81,7 @@ describe("AuditLog.append", () => {
       `import { AuditLog } from ${
         JSON.stringify(new URL(`../../agent/audit/log.${ending}`, import.meta.url).href)
       };
-       using log = AuditLog.open(${JSON.stringify(path)});
+       const log = AuditLog.open(${JSON.stringify(path)});
        for (let i = 0; i < 200; i++) {
          log.append({ event: "recover", operation: process.argv.at(-1), guest: String(i), did: [] });
        }`,

@@ -1,3 +1,4 @@
+import { goldenFile } from "../fakes/golden.ts";
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { constants, readFileSync } from "node:fs";
@@ -54,7 +55,7 @@ describe("images that are there when QEMU starts", () => {
   const it_ = guest(DISK, CODE, VARS, CD);
 
   it("have their nodes, flash chips and drives on the command line: test/golden/cold.json", () => {
-    const url = new URL("../golden/cold.json", import.meta.url);
+    const url = goldenFile("cold");
     assert.deepEqual(coldArguments(it_), JSON.parse(readFileSync(url, "utf8")));
   });
 

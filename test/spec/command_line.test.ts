@@ -170,6 +170,7 @@ describe("findCommand", () => {
 });
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
+const MAIN = `agent/main.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`;
 const RUN = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 
 interface Ended {
@@ -179,7 +180,7 @@ interface Ended {
 }
 
 function svirtAgent(...args: string[]): Promise<Ended> {
-  const argv = [...RUN, "agent/main.ts", ...args];
+  const argv = [...RUN, MAIN, ...args];
   return new Promise((resolve) => {
     execFile(
       process.execPath,

@@ -1,3 +1,4 @@
+import { goldenFile } from "../fakes/golden.ts";
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -42,7 +43,7 @@ function graph(...all: Parameters<typeof guest>): QmpCommand[] {
 
 /** What goes over the wire, checked by hand against QAPI BlockdevOptions. */
 function golden(name: string): unknown {
-  return JSON.parse(readFileSync(new URL(`../golden/graph_${name}.json`, import.meta.url), "utf8"));
+  return JSON.parse(readFileSync(goldenFile(`graph_${name}`), "utf8"));
 }
 
 describe("imageGraph", () => {
