@@ -20,11 +20,11 @@ import { tellError } from "./tell_error.ts";
  * @throws `StillThereError`, `SystemError`: the intent stays open, and recovery tries again.
  */
 export async function settleCanary(guest: string, host: Host, error?: Error): Promise<string[]> {
-  const { cgroup, monitor } = canaryPlaceOf(guest, host.settings);
+  const { cgroup, monitor, console } = canaryPlaceOf(guest, host.settings);
   // Not by the level: that is the guest's own, which runs on.
   await killGuest(cgroup, undefined);
   removeCgroup(cgroup);
-  rmSync(monitor, { force: true });
+  for (const path of [monitor, console]) rmSync(path, { force: true });
   const open = canariesOf(guest, host.log.state);
   if (open.length === 0) return [];
   const did = open.flatMap(({ undo }) =>

@@ -17,6 +17,9 @@ export interface Place {
 /** Number of the first image that QEMU inherits: after standard input, output and error. */
 export const FIRST_INHERITED = 3;
 
+/** What QEMU itself needs of it. */
+export type QemuPlace = Pick<Place, "cgroup" | "folder" | "monitor" | "console">;
+
 /** The place of a guest, by its name alone: a later agent finds it again. */
 export function placeOf(
   guest: string,
@@ -39,7 +42,12 @@ export function placeOf(
 export function canaryPlaceOf(
   guest: string,
   settings: Pick<HostSettings, "runtimeFolder">,
-): Pick<Place, "cgroup" | "folder" | "monitor"> {
+): QemuPlace {
   const { folder } = placeOf(guest, settings);
-  return { cgroup: cgroupOf(`${guest}:canary`), folder, monitor: `${folder}/canary` };
+  return {
+    cgroup: cgroupOf(`${guest}:canary`),
+    folder,
+    monitor: `${folder}/canary`,
+    console: `${folder}/canary-console`,
+  };
 }

@@ -10,7 +10,7 @@ import { Monitor } from "../qmp/monitor.ts";
 import { coldArguments, inheritedArguments, inheritedOf } from "../qmp/cold.ts";
 import { portArguments } from "../qmp/port.ts";
 import { createCgroup } from "./cgroup.ts";
-import { FIRST_INHERITED, type Place } from "./place.ts";
+import { FIRST_INHERITED, type QemuPlace } from "./place.ts";
 import { QemuProcess } from "./launch.ts";
 
 /** QEMU could not be started, or died before it answered. */
@@ -77,7 +77,7 @@ export async function startQemu(
   { name, binary, accelerator, args }: QemuCommand,
   credential: Credential,
   context: Context,
-  place: Pick<Place, "cgroup" | "folder" | "monitor">,
+  place: QemuPlace,
   selinux: Selinux,
   opened: readonly OpenImage[] = [],
 ): Promise<Qemu> {
