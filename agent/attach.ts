@@ -10,6 +10,7 @@ import { type AttachedGuest, attachedGuest, type AttachedImage, letGo } from "./
 import { grantImages } from "./grant/grant.ts";
 import type { Guest } from "./guest.ts";
 import type { Host } from "./host.ts";
+import { isCold } from "./image/device.ts";
 import { inspectImages } from "./image/inspect.ts";
 import { chainsOf } from "./image/layer.ts";
 import { type OpenImage, openImage } from "./image/open.ts";
@@ -67,7 +68,7 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
     step("start");
     for (const [i, image] of opened.entries()) {
       const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);
-      const passed = await passImage(qemu, image, lacks);
+      const passed = await passImage(qemu, image, lacks, isCold(image.layer.image));
       const { openedAs } = image;
       const kept = { ro: image.ro.duplicate(), locked: image.locked.duplicate() };
       images.push({ ...found[i]!, label: labels[i]!, passed, openedAs, ...kept });

@@ -1,4 +1,3 @@
-import { isCold } from "../image/device.ts";
 import type { OpenImage } from "../image/open.ts";
 import { type Layer, layerName } from "../image/layer.ts";
 import { descriptorOf } from "../process/descriptor.ts";
@@ -20,9 +19,9 @@ export function opaqueText(access: Access, layer: Layer): string {
 
 /**
  * Passes a file's descriptors into its fdset, one a message, and makes sure that this QEMU has them.
- * Those of an image that was there at start it has inherited: the kernel puts /dev/null in the place
- * of one that SELinux denies.
  *
+ * @param inherited It has them since its start, and is only looked at: the kernel puts /dev/null in the
+ * place of one that SELinux denies.
  * @param missing Asked, when a descriptor was dropped, what the policy would have to allow.
  * @throws {@linkcode DroppedError} when SELinux denied QEMU one of them; `MonitorError` when the process
  * behind the pidfd does not hold the file: then somebody else answers on this monitor.
@@ -31,10 +30,11 @@ export async function passImage(
   qemu: Qemu,
   image: OpenImage,
   missing: (access: Access) => readonly string[],
+  inherited = false,
 ): Promise<Passed> {
   const passOne = async (fd: OwnedFd, access: Access) => {
     try {
-      return await pass(qemu, image, fd, access);
+      return await pass(qemu, image, fd, access, inherited);
     } catch (error) {
       if (!(error instanceof DroppedError)) throw error;
       throw new DroppedError(error.path, missing(access));
@@ -49,9 +49,10 @@ async function pass(
   image: OpenImage,
   fd: OwnedFd,
   access: Access,
+  inherited: boolean,
 ): Promise<PassedFd> {
   const { fdset } = image.layer, opaque = opaqueText(access, image.layer);
-  const passed = isCold(image.layer.image)
+  const passed = inherited
     ? await inheritedFd(monitor, fdset, opaque)
     : await addFd(monitor, fdset, fd, opaque);
   const has = descriptorOf(process.pid, passed.number);

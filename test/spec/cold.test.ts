@@ -114,7 +114,7 @@ describe("inheritedFd", () => {
 
 describe("passImage of an image that QEMU inherited", () => {
   /** This process stands for QEMU. */
-  async function passed(held: string): Promise<unknown> {
+  async function passed(held: string, inherited = true): Promise<unknown> {
     const open = (path: string) =>
       new OwnedFd(openat2(AT_FDCWD, path, { flags: constants.O_RDONLY, resolve: 0n }), path);
     using ro = open(import.meta.filename!);
@@ -122,18 +122,32 @@ describe("passImage of an image that QEMU inherited", () => {
     const layer = layersOf(guest(CODE))[0]!;
     const fds = [{ fd: inQemu.number, opaque: opaqueText("ro", layer) }];
     const execute = (command: string) => {
+      if (!inherited) {
+        assert.equal(command, "add-fd");
+        return Promise.resolve({ "fdset-id": layer.fdset, fd: inQemu.number });
+      }
       assert.equal(command, "query-fdsets");
       return Promise.resolve([{ "fdset-id": layer.fdset, fds }]);
     };
     const qemu = { monitor: { path: "monitor", execute }, process: { pid: process.pid } };
     const image = { layer, ro, rw: undefined, identity: ro.identity };
-    return await passImage(qemu as unknown as Qemu, image as unknown as OpenImage, () => []);
+    return await passImage(
+      qemu as unknown as Qemu,
+      image as unknown as OpenImage,
+      () => [],
+      inherited,
+    );
   }
 
   it("passes nothing, and takes the descriptor that it holds", async () => {
     const { ro, rw } = await passed(import.meta.filename!) as Passed;
     assert.equal(ro.fdset, 1);
     assert.equal(rw, undefined);
+  });
+
+  it("passes an overlay that is put on it later, as any other", async () => {
+    const { ro } = await passed(import.meta.filename!, false) as Passed;
+    assert.equal(ro.fdset, 1);
   });
 
   it("refuses what the kernel puts in the place of a descriptor that SELinux denies", async () => {
