@@ -36,7 +36,9 @@ function readFile(file: string, whenMissing: string | undefined): Uint8Array {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
     if (code === "ENOENT") throw new ConfigError(file, "does not exist", { hint: whenMissing });
-    throw new ConfigError(file, code === "EACCES" ? "may not be read" : message);
+    if (code !== "EACCES") throw new ConfigError(file, message);
+    const hint = `See ls -lZ ${file}; a denial by SELinux: ausearch -m AVC -ts recent`;
+    throw new ConfigError(file, "may not be read", { hint });
   }
   try {
     if (!fstatSync(fd).isFile()) throw new ConfigError(file, "not a regular file");

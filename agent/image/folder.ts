@@ -55,7 +55,7 @@ export class Folder implements Disposable {
   static open(path: string): Folder {
     const clean = cleanPath(path);
     const how = { flags: O_RDONLY | O_DIRECTORY, resolve: RESOLVE_NO_MAGICLINKS };
-    const fd = new OwnedFd(openat2(AT_FDCWD, clean, how), clean);
+    const fd = new OwnedFd(openFolder(clean, () => openat2(AT_FDCWD, clean, how)), clean);
     try {
       requireSafe(clean, fd.stat());
       return new Folder(clean, fd);
@@ -67,6 +67,19 @@ export class Folder implements Disposable {
 
   [Symbol.dispose](): void {
     this.fd[Symbol.dispose]();
+  }
+}
+
+/** Says where a folder that cannot be opened comes from. */
+function openFolder(path: string, open: () => number): number {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw error.withHint(
+      `agent.toml names it under "folders": make it, or take it out of there. ` +
+        `See: ls -ldZ ${shellWord(path)}`,
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import type { Reference, State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { requireSame } from "../image/folder.ts";
 import { shellWord } from "../image/image_error.ts";
+import { findMoved } from "../image/moved.ts";
 import { ownerText, writeOwner } from "../image/owner.ts";
 import { openToLook } from "../image/squash.ts";
 import { isOurs } from "../label/assign.ts";
@@ -47,12 +48,14 @@ export function giveBack(
       const fd = held.find((fd) => fd.identity === identity);
       did.push(
         ...fd === undefined
-          ? restoreFile(path, identity, original, host)
+          ? restoreWherever(path, identity, original, host)
           : restore(fd, original, host),
       );
     } catch (error) {
       if (isGone(error as Error & { code?: string })) {
-        did.push(`${path} is gone; if it was only moved, its label comes back with restorecon -F`);
+        did.push(
+          `${path} is gone; if it was moved out of its folder, its label comes back with restorecon -F`,
+        );
         continue;
       }
       const text = `could not give back label and owner of ${path}: ${(error as Error).message}`;
@@ -86,6 +89,24 @@ export function giveBack(
     }
   }
   return { did, findings };
+}
+
+/** Where it was granted, or where somebody has moved it since. */
+function restoreWherever(...[path, identity, original, host]: Parameters<typeof restoreFile>) {
+  try {
+    return restoreFile(path, identity, original, host);
+  } catch (error) {
+    if (!isGone(error as Error & { code?: string })) throw error;
+    const moved = findMoved(host.folders, path, identity);
+    if (moved === undefined) throw error;
+    try {
+      return restoreFile(moved, identity, original, host);
+    } catch (again) {
+      if (!isGone(again as Error & { code?: string })) throw again;
+      // It is there, and will be when names stay for longer than it takes to look.
+      throw new Error(`it was seen as ${moved}, and is being moved`, { cause: again });
+    }
+  }
 }
 
 /** Deleted, or moved away and another one put in its place: there is nothing to give back. */

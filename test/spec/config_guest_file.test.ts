@@ -328,6 +328,22 @@ describe("readGuest", () => {
     });
   }
 
+  for (
+    const [what, text] of [
+      ["line ends of other systems", `${GUEST}${ROOT}`.replaceAll("\n", "\r\n")],
+      ["a byte order mark", `\ufeff${GUEST}${ROOT}`],
+    ] as const
+  ) {
+    it(`reads a file with ${what}`, () => {
+      const { name, images } = read(text);
+      assert.deepEqual([name, images[0]?.path, images[0]?.format], [
+        "web1",
+        "/srv/root.qcow2",
+        "qcow2",
+      ]);
+    });
+  }
+
   it("keeps file, key and hint beside the message", () => {
     const { file: where, key, hint } = errorOf(`labels = "svirt"\n${GUEST}`);
     assert.equal(where, file);

@@ -203,6 +203,13 @@ describe("openBeneath", { skip }, () => {
     assert.throws(() => openParent([folder], `${top}/images`), { code: "outside-folders" });
   });
 
+  it("says who names a folder that does not exist", () => {
+    assert.throws(() => Folder.open(join(top, "none")), {
+      code: "ENOENT",
+      hint: /^agent\.toml names it under "folders": make it, or take it out/,
+    });
+  });
+
   it("refuses to serve from a folder that others may write", () => {
     mkdirSync(join(top, "loose"));
     chmodSync(join(top, "loose"), 0o777);

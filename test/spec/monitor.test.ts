@@ -348,6 +348,35 @@ describe("Monitor.onEvent", () => {
   });
 });
 
+describe("a monitor that is flooded with events", () => {
+  async function flooded(fault: "mute" | undefined, work: (monitor: Monitor) => Promise<void>) {
+    using it = await connected(fault && { fault });
+    const flood = setInterval(() => {
+      for (let i = 0; i < 500; i++) it.qemu.emit("RTC_CHANGE", { text: "x".repeat(200) });
+    }, 0);
+    try {
+      await work(it.monitor);
+    } finally {
+      clearInterval(flood);
+    }
+  }
+
+  it("still hears the answer to a command", () =>
+    flooded(undefined, async (monitor) => {
+      assert.deepEqual(await monitor.execute("query-fdsets"), []);
+    }));
+
+  it("still gives up after its time", () =>
+    flooded("mute", async (monitor) => {
+      const begin = performance.now();
+      await assert.rejects(
+        monitor.execute("query-status", {}, { timeoutMs: 100 }),
+        { name: "MonitorError" },
+      );
+      assert.ok(performance.now() - begin < 10_000);
+    }));
+});
+
 describe("fdsetBehaviour", () => {
   // deno-fmt-ignore
   const CASES = [

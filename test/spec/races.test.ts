@@ -136,14 +136,27 @@ describe("an image that was moved while its guest was attached", { skip }, () =>
     assert.equal(host.label(fd.identity), own);
   });
 
-  it("is named in the log by an agent that has none, and no other file is touched", async () => {
+  it("is found in its folder by an agent that has none", async () => {
     using host = new FakeHost();
     using fd = open(host.file("web1.raw"));
     labelled(host, fd);
-    renameSync(fd.path, `${fd.path}.moved`);
+    mkdirSync(join(host.folder, "backup"));
+    renameSync(fd.path, join(host.folder, "backup/web1.old"));
     using other = open(host.file("web1.raw", "another one"));
     const [did] = await undo("attach-1", host);
-    assert.match(did!, /web1\.raw is gone; if it was only moved, .*restorecon -F/);
+    assert.match(did!, /label of .*backup\/web1\.old is .* again/);
+    assert.equal(host.label(fd.identity), own);
+    assert.ok(!host.selinux.labels.has(other.identity));
+  });
+
+  it("is named in the log where it is nowhere there, and no other file is touched", async () => {
+    using host = new FakeHost();
+    using fd = open(host.file("web1.raw"));
+    labelled(host, fd);
+    rmSync(fd.path);
+    using other = open(host.file("web1.raw", "another one"));
+    const [did] = await undo("attach-1", host);
+    assert.match(did!, /web1\.raw is gone; if it was moved .*restorecon -F/);
     assert.ok(!host.selinux.labels.has(other.identity));
   });
 });
