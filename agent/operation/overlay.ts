@@ -1,7 +1,15 @@
 import { constants } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { posix } from "node:path";
-import { lstatx, openat2, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, unlinkat } from "../../ffi/libc.ts";
+import {
+  linkat,
+  lstatx,
+  openat2,
+  renameat,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+  unlinkat,
+} from "../../ffi/libc.ts";
 import { fchown } from "../../ffi/libc_owner.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
@@ -68,9 +76,6 @@ export function createOverlay(
 /**
  * Removes an overlay that holds no data; one that is not there is no error.
  *
- * Linux removes names, not files: what somebody renames to the overlay's name in the instant between
- * look and unlink goes in its place. Nobody but root can.
- *
  * @param identity Of the file that the operation made; `null` when it had got no further than its
  * name: then only an empty file is removed, because that is all it can have made.
  */
@@ -99,14 +104,25 @@ export function removeOverlay(
 
 function unlinkIn(folder: OwnedFd, path: string, identity: Identity | null): string[] {
   const name = posix.basename(path);
-  try {
+  const isOurs = (name: string) => {
     const is = lstatx(folder.number, name);
-    const isOurs = identity === null
-      ? (is.mode & constants.S_IFMT) === constants.S_IFREG && is.size === 0n
-      : identityOf(is) === identity;
-    if (!isOurs) return [`${path} is another file now: left alone`];
-    orAs(folder, () => ownerOf(folder, name), () => unlinkat(folder.number, name));
-    return [`removed ${path}`];
+    if (identity !== null) return identityOf(is) === identity;
+    return (is.mode & constants.S_IFMT) === constants.S_IFREG && is.size === 0n;
+  };
+  const leftAlone = [`${path} is another file now: left alone`];
+  try {
+    if (!isOurs(name)) return leftAlone;
+    // Linux removes names, not files: what got the overlay's name since would go in its place. Under
+    // a name that nobody knows it is looked at again.
+    const aside = `.${name}.${randomBytes(6).toString("hex")}`;
+    const user = ownerOf(folder, name);
+    const change = (work: () => void) => orAs(folder, () => user, work);
+    change(() => renameat(folder.number, name, aside));
+    const isStill = isOurs(aside);
+    // Not by renaming it back, which would replace what has the name by now.
+    if (!isStill) change(() => linkat(folder.number, aside, name));
+    change(() => unlinkat(folder.number, aside));
+    return isStill ? [`removed ${path}`] : leftAlone;
   } catch (error) {
     if ((error as { code?: string }).code === "ENOENT") return [];
     throw error;
