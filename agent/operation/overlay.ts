@@ -68,7 +68,11 @@ export function createOverlay(
     requireSame(fd, found.identity, layer.path);
     return found;
   } catch (error) {
-    unlinkIn(folder, layer.path, identity);
+    try {
+      unlinkIn(folder, layer.path, identity);
+    } catch {
+      // The first error tells more; the name is in the log, and goes with the operation.
+    }
     throw error;
   }
 }
