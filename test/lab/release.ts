@@ -21,7 +21,7 @@ export const PACKAGES: readonly string[] = [
   ...["selinux-policy-default", "policycoreutils", "selinux-utils", "setools", "secilc"],
   ...["auditd", "attr", "acl", "libcap2-bin", "e2fsprogs", "xfsprogs", "strace"],
   ...["nfs-kernel-server", "nfs-common", "rpcbind"],
-  ...["qemu-system-x86", "qemu-utils", "seabios"],
+  ...["qemu-system-x86", "qemu-utils", "seabios", "ovmf"],
   // what the JavaScript runtimes are linked with
   ...["libstdc++6", "libatomic1"],
 ];

@@ -1,5 +1,5 @@
 /**
- * Guests as people run them: CD drives, caches of all kinds, transient disks, many disks.
+ * Guests as people run them: UEFI variables, CD drives, caches of all kinds, transient disks, many disks.
  *
  * @module
  */
@@ -175,6 +175,70 @@ describe("an ISO image that two guests share", () => {
     await nodeIo(runs[1]!, "cd", "read -P 0xcd 2M 64k");
     assert.equal(await runs[1]!.stop(), 0, runs[1]!.output);
     await requireGivenBack(iso);
+  });
+});
+
+describe("UEFI firmware and its variables", () => {
+  const code = `${STORAGE.ext4}/OVMF_CODE_4M.fd`, vars = `${STORAGE.ext4}/uefi-vars.fd`;
+  const CONSOLE = ["-chardev", "ringbuf,id=com1,size=65536", "-serial", "chardev:com1"];
+  const flash = (more: Readonly<Record<string, unknown>>) => ({
+    format: "raw",
+    device: "pflash",
+    ...more,
+  });
+  let run: Run;
+  before(async () => {
+    // As an administrator puts them there: the firmware for all guests, variables for each.
+    // Not install(1), which would give them the label that the policy has for /srv.
+    await must("cp", "/usr/share/OVMF/OVMF_CODE_4M.fd", code);
+    await must("cp", "/usr/share/OVMF/OVMF_VARS_4M.fd", vars);
+    run = await start("uefi", [
+      flash({ name: "code", path: code, access: "ro", shared: true }),
+      flash({ name: "vars", path: vars }),
+    ], ["-machine", "q35", "-m", "128", "-display", "none", ...CONSOLE]);
+  });
+  after(() => run?.process.kill("SIGKILL"));
+
+  it("are inherited, not opened: the code read-only, the variables to write", async () => {
+    const { verdicts, asExpected, pid } = await verify(run);
+    assert.ok(asExpected);
+    assert.deepEqual(verdicts.map(({ image, verdict: { open, write } }) => [image, open, write]), [
+      ["code", { answer: "denied", by: "te" }, { answer: "denied", by: "te" }],
+      ["vars", { answer: "denied", by: "te" }, { answer: "allowed", by: "te" }],
+    ]);
+    assert.ok(flagsOf(pid, code).length > 0);
+    assert.ok(flagsOf(pid, code).every((flags) => (flags & 3) === 0));
+    assert.ok(flagsOf(pid, vars).some((flags) => (flags & 3) === 2));
+  });
+
+  it("work: the firmware starts, and stores its variables", async (t) => {
+    const from = performance.now();
+    const template = readFileSync("/usr/share/OVMF/OVMF_VARS_4M.fd");
+    let seen = "";
+    while (!/BdsDxe|Shell>/.test(seen)) {
+      assert.ok(performance.now() - from < 300_000, `the firmware did not start: ${seen}`);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const { said } = await run.call("Qmp", {
+        execute: "ringbuf-read",
+        arguments: { device: "com1", size: 65536 },
+      });
+      seen += String(said);
+    }
+    t.diagnostic(`it is there after ${((performance.now() - from) / 1000).toFixed(1)} s`);
+    assert.notDeepEqual(readFileSync(vars), template);
+    assert.deepEqual(readFileSync(code), readFileSync("/usr/share/OVMF/OVMF_CODE_4M.fd"));
+  });
+
+  it("can be frozen: the variables, in an overlay of their own", async () => {
+    const { status, stdout, stderr } = await svirtAgent("snapshot", "create", "uefi", "--json");
+    assert.equal(status, 0, stderr);
+    const [image, ...more] = JSON.parse(stdout).images as FrozenImage[];
+    assert.deepEqual([image!.image, image!.grade, more], ["vars", "enforced (label)", []]);
+  });
+
+  it("are given back", async () => {
+    assert.equal(await run.stop(), 0, run.output);
+    await requireGivenBack(code, vars);
   });
 });
 
