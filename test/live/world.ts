@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { appendFileSync, chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { emptyState, fold, type State } from "../../agent/audit/state.ts";
 import { call, type Parameters } from "../../agent/service/varlink.ts";
 import { GUEST_INTERFACE } from "../../agent/service/guest_interface.ts";
@@ -90,6 +99,7 @@ export async function makeGuest(
   const [root, data] = isSquashed
     ? [onServer(guest.root), onServer(guest.data)]
     : [guest.root, guest.data];
+  removeOverlays(name, dirname(root));
   await must("qemu-img", "create", "-q", "-f", "raw", data, "16M");
   await must("qemu-img", "create", "-q", "-f", "qcow2", "-b", guest.base, "-F", "raw", root);
   for (const path of [root, data]) chmodSync(path, 0o600);
@@ -98,6 +108,14 @@ export async function makeGuest(
   writeFileSync(guest.file, guestToml(guest));
   await must("restorecon", guest.file);
   return guest;
+}
+
+/** What snapshots of an earlier guest of this name left: `run` refuses an image below an overlay. */
+function removeOverlays(name: string, folder: string): void {
+  for (const file of readdirSync(folder)) {
+    const isOurs = file.startsWith(`${name}.`) || file.startsWith(`${name}-data.`);
+    if (isOurs && /\.\d{8}T\d{6}Z-[0-9a-f]{6}\.qcow2$/.test(file)) rmSync(join(folder, file));
+  }
 }
 
 /** The base that all guests of a storage share: 16 MiB of 0xba. */
