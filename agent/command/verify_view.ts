@@ -61,7 +61,8 @@ function canaryLines({ pid, context, time, attempts }: CanaryReport): string[] {
     `canary, a QEMU without a machine in the guest's context, with files of its own ` +
     `(pid ${pid}, ${context}, ${time}); map is asked of the policy alone:`,
     ...table(attempts.map((it) => attemptRow(it, [it.state, `${it.by} ${it.path}`]))),
-    ...(attempts.some(({ state }) => state === "unlabelled")
+    ...(attempts.some(({ state }) => state === "unlabelled") &&
+        !attempts.some(({ state }) => state === "fenced")
       ? ["  not tried where no labels are kept: writing after revocation; no grade rests on it"]
       : []),
   ];

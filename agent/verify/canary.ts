@@ -11,13 +11,16 @@ import { constants } from "node:fs";
 import { posix } from "node:path";
 import { ftruncate } from "../../ffi/libc.ts";
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
+import type { Fence } from "../guest.ts";
 import type { Host } from "../host.ts";
+import { FenceError, raiseFence } from "../image/fence.ts";
 import type { Layer } from "../image/layer.ts";
 import { type OpenImage, openImage } from "../image/open.ts";
 import { reach } from "../io/step.ts";
 import { labelImage } from "../label/apply.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import { createOverlay } from "../operation/overlay.ts";
+import { fenceOf, wantsFence } from "../operation/revoke_write.ts";
 import { CANARY_BYTES, settleCanary } from "../operation/settle_canary.ts";
 import { canaryPlaceOf } from "../process/place.ts";
 import { type Qemu, startQemu } from "../process/start.ts";
@@ -56,7 +59,7 @@ export async function runCanary(attached: AttachedGuest, host: Host): Promise<Ca
   const step = (name: typeof CANARY_STEPS[number]) => reach("canary", name);
   const { guest, context, credential } = attached;
   const level = context.level ?? "s0";
-  const plans = planCanaries(attached);
+  const plans = planCanaries(attached, fenceOf(attached, host));
   recordIntent(guest.name, plans, host);
   const opened: OpenImage[] = [];
   let qemu: Qemu | undefined;
@@ -94,7 +97,8 @@ export async function runCanary(attached: AttachedGuest, host: Host): Promise<Ca
     step("pass");
     for (const [i, file] of files.entries()) {
       for (const [n, state] of plans[i]!.states.entries()) {
-        const label = enter(state, file.file, level, host);
+        const label = enter(state, file.file, attached, host);
+        if (label === undefined) continue;
         if (n === 1) step("revoke");
         attempts.push(...await tryCanary(qemu, file, [state, label], credential, host));
         if (n === 0) step("try");
@@ -121,8 +125,10 @@ export async function runCanary(attached: AttachedGuest, host: Host): Promise<Ca
 }
 
 /** Labels that guests of a mount can meet: its image's own, and what revocation makes of it. */
-function statesOn(images: readonly AttachedImage[]): CanaryState[] {
-  if (images.some(({ storage }) => !storage.keepsLabels)) return ["unlabelled"];
+function statesOn(images: readonly AttachedImage[], fence: Fence): CanaryState[] {
+  if (images.some(({ storage }) => !storage.keepsLabels)) {
+    return ["unlabelled", ...images.some((it) => wantsFence(it, fence)) ? ["fenced"] as const : []];
+  }
   return [
     "writable",
     "frozen",
@@ -131,7 +137,7 @@ function statesOn(images: readonly AttachedImage[]): CanaryState[] {
 }
 
 /** One canary file a mount, beside an image that the guest writes if there is one. */
-function planCanaries({ images }: AttachedGuest): Plan[] {
+function planCanaries({ images }: AttachedGuest, fence: Fence): Plan[] {
   const mounts = new Map<bigint, AttachedImage[]>();
   for (const image of images) {
     const { mountId } = image.ro.stat();
@@ -161,7 +167,7 @@ function planCanaries({ images }: AttachedGuest): Plan[] {
       },
       newPath: `${path}-new`,
       mode: beside.mode & 0o777 | constants.S_IRUSR | constants.S_IWUSR,
-      states: statesOn(there),
+      states: statesOn(there, fence),
     };
   });
 }
@@ -182,11 +188,25 @@ function recordIntent(guest: string, plans: readonly Plan[], { log, agent }: Hos
 }
 
 /**
- * Revokes as a snapshot does, by the label. Where a fence revokes, it belongs here: the file gets
- * another owner instead of another label.
+ * Revokes as a snapshot does, by the label or by the owner.
+ *
+ * @returns The file's label; `undefined` where no fence can be raised, so that there is nothing to try.
  */
-function enter(state: CanaryState, file: OpenImage, level: string, { selinux }: Host): Context {
+function enter(
+  state: CanaryState,
+  file: OpenImage,
+  { context, credential }: AttachedGuest,
+  { selinux }: Host,
+): Context | undefined {
+  if (state === "fenced") {
+    try {
+      raiseFence(file.rw!, file.openedAs, credential);
+    } catch (error) {
+      if (error instanceof FenceError) return undefined;
+      throw error;
+    }
+  }
   const access = state === "frozen" || state === "shared" ? "ro" : "rw";
   const layer = { ...file.layer, access, shared: state === "shared" } as const;
-  return labelImage({ ...file, layer }, level, selinux);
+  return labelImage({ ...file, layer }, context.level ?? "s0", selinux);
 }

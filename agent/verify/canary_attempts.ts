@@ -3,6 +3,7 @@ import type { Credential } from "../../ffi/libc_process.ts";
 import type { Avc } from "../audit/avc.ts";
 import type { Host } from "../host.ts";
 import { openParent } from "../image/folder.ts";
+import { rewrite } from "../image/fence.ts";
 import type { OpenImage } from "../image/open.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import { CANARY_BYTES } from "../operation/settle_canary.ts";
@@ -11,8 +12,8 @@ import { fileNode } from "../qmp/graph.ts";
 import { runJob } from "../qmp/job.ts";
 import type { Passed } from "../qmp/pass.ts";
 import { type CanaryAttempt, type CanaryState, isAsExpected } from "./canary_report.ts";
-import { inodeOf, isAbout, openOnce, provoke } from "./provoke.ts";
-import type { Answer } from "./verdict.ts";
+import { inodeOf, isAbout, openOnce, provoke, type Provoked } from "./provoke.ts";
+import type { Answer, Decision } from "./verdict.ts";
 
 /** A canary file that the canary's QEMU has. */
 export interface PassedCanary {
@@ -68,10 +69,7 @@ export async function tryCanary(
       expected,
       host,
     );
-    const decision = by === "create" && provoked.decision.by === "unknown" &&
-        deniedByMode(newPath, credential, host)
-      ? { ...provoked.decision, by: "dac" } as const
-      : provoked.decision;
+    const decision = { ...provoked.decision, ...byWhom(by, provoked) };
     attempts.push({
       mount: Number(ro.stat().mountId),
       state,
@@ -83,6 +81,16 @@ export async function tryCanary(
       ...provoked,
       decision,
     });
+  };
+  /** Who denied it where the kernel recorded nothing. */
+  const byWhom = (by: CanaryAttempt["by"], { decision, avc }: Provoked): Partial<Decision> => {
+    if (decision.by !== "unknown" || avc !== undefined) return {};
+    if (by === "create" && deniedByMode(newPath, credential, host)) return { by: "dac" };
+    // Through the same open file: what the server answered to the agent it answers to the canary.
+    if (by === "write" && state === "fenced" && rewrite(file.rw!) === "EACCES") {
+      return { by: "server" };
+    }
+    return {};
   };
   const isOpen = (avc: Avc) => isAbout(avc, inode, ["open", "read"]);
   const fdset = `/dev/fdset/${layer.fdset}`;

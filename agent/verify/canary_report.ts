@@ -4,9 +4,9 @@ import { type Answer, bySelinux, type Decision, type Verdict } from "./verdict.t
 
 /**
  * What a canary file is labelled as: a guest's writable image, one that is frozen or private, a base
- * that guests share; or nothing, where the filesystem keeps no labels.
+ * that guests share; or nothing, where the filesystem keeps no labels, there perhaps behind a fence.
  */
-export type CanaryState = "writable" | "frozen" | "shared" | "unlabelled";
+export type CanaryState = "writable" | "frozen" | "shared" | "unlabelled" | "fenced";
 
 /** One thing that the canary tried. */
 export interface CanaryAttempt extends Provoked {
@@ -46,15 +46,18 @@ export interface CanaryWitness extends Partial<Verdict> {
 }
 
 /** Which of the canary file's labels is an image's own. */
-export function stateOf({ layer, storage }: Pick<AttachedImage, "layer" | "storage">): CanaryState {
-  if (!storage.keepsLabels) return "unlabelled";
+export function stateOf(
+  { layer, storage, fenced }: Pick<AttachedImage, "layer" | "storage" | "fenced">,
+): CanaryState {
+  if (!storage.keepsLabels) return fenced === undefined ? "unlabelled" : "fenced";
   if (layer.access === "rw") return "writable";
   return layer.shared ? "shared" : "frozen";
 }
 
 /**
  * Is this what has to come of it? Folders belong to root alone, so that a new file is refused by
- * their mode before SELinux is asked; everything else has to be SELinux's own no.
+ * their mode before SELinux is asked; a fence is the server's; everything else has to be SELinux's
+ * own no.
  */
 export function isAsExpected(
   by: CanaryAttempt["by"],
@@ -63,7 +66,7 @@ export function isAsExpected(
 ): boolean {
   if (decision.answer !== expected) return false;
   return expected === "allowed" || bySelinux(decision) ||
-    (by === "create" && decision.by === "dac");
+    (by === "create" && decision.by === "dac") || (by === "write" && decision.by === "server");
 }
 
 /** What the canary says of one image, or nothing where it tried nothing on its mount. */

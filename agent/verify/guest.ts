@@ -108,7 +108,11 @@ export function verifyGuest(
     ...strangers(attached),
     ...headersOf(attached, host).map(({ message }) => message),
     ...verdicts.flatMap(({ path, witnesses }) =>
-      disagreements(path, witnesses.policy, witnesses.canary)
+      disagreements(
+        path,
+        { ...witnesses.policy, ...(witnesses.server && { write: witnesses.server }) },
+        witnesses.canary,
+      )
     ),
   ];
   const asExpected = problems.length === 0 && canary?.asExpected !== false &&
