@@ -18,7 +18,7 @@ import {
 import { after, before, describe, it } from "node:test";
 import { recordedAvcs } from "./audit_log.ts";
 import { command, must, svirtAgent } from "./command.ts";
-import { leftAlone } from "./left_alone.ts";
+import { guestFile, refusesToRun } from "./left_alone.ts";
 import {
   claim,
   type GuestFile,
@@ -35,31 +35,9 @@ const FOLDER = "/etc/svirt-agent/guests.d";
 let web1: GuestFile;
 let good: string;
 
-/** Writes a guest file; answers its path. */
-async function guestFile(name: string, text: string): Promise<string> {
-  const path = `${FOLDER}/${name}.toml`;
-  writeFileSync(path, text);
-  await must("restorecon", path);
-  return path;
-}
-
 /** Runs a guest that must not start. */
 async function refused(file: string, status: number, ...patterns: RegExp[]): Promise<void> {
-  await refusedWith([file], status, ...patterns);
-}
-
-async function refusedWith(
-  args: readonly string[],
-  status: number,
-  ...patterns: RegExp[]
-): Promise<void> {
-  const before = await leftAlone(web1);
-  const result = await svirtAgent("run", ...args);
-  assert.equal(result.status, status, result.stderr);
-  for (const pattern of patterns) assert.match(result.stderr, pattern);
-  // What a configuration file should say stands in the message itself.
-  assert.match(result.stderr, /hint: |\.toml: .*\(.+\)$/m);
-  assert.deepEqual(await leftAlone(web1), before, "nothing is changed");
+  await refusesToRun(web1, [file], status, ...patterns);
 }
 
 before(async () => {
@@ -204,7 +182,8 @@ describe("a host that is not ready", () => {
     writeFileSync(config, `${settings}audit = { folder = "${folder}" }\n`);
     await must("restorecon", config);
     try {
-      await refusedWith(
+      await refusesToRun(
+        web1,
         ["--config", config, web1.file],
         3,
         /EROFS/,
