@@ -26,8 +26,8 @@ import { letGo, type Prepared, prepareOverlay } from "./prepare_overlay.ts";
 export class UnknownOutcomeError extends Error {
   override readonly name = "UnknownOutcomeError";
   readonly hint: string =
-    "Ask QEMU with query-named-block-nodes which image is on top; until then neither " +
-    "file may be deleted.";
+    "While QEMU runs, its query-named-block-nodes tells which image is on top; when the guest has " +
+    "ended its agent settles it. Until then neither file may be deleted.";
 }
 
 /**
