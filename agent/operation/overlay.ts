@@ -1,15 +1,17 @@
 import { constants } from "node:fs";
+import { constants as os } from "node:os";
 import { randomBytes } from "node:crypto";
 import { posix } from "node:path";
 import {
-  linkat,
   lstatx,
   openat2,
-  renameat,
+  RENAME_NOREPLACE,
+  renameat2,
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
   unlinkat,
 } from "../../ffi/libc.ts";
+import { SystemError } from "../../ffi/errno.ts";
 import { fchown } from "../../ffi/libc_owner.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
@@ -121,14 +123,37 @@ function unlinkIn(folder: OwnedFd, path: string, identity: Identity | null): str
     const aside = `.${name}.${randomBytes(6).toString("hex")}`;
     const user = ownerOf(folder, name);
     const change = (work: () => void) => orAs(folder, () => user, work);
-    change(() => renameat(folder.number, name, aside));
-    const isStill = isOurs(aside);
-    // Not by renaming it back, which would replace what has the name by now.
-    if (!isStill) change(() => linkat(folder.number, aside, name));
+    change(() => renameat2(folder.number, name, aside));
+    if (!isOurs(aside)) {
+      change(() => putBack(folder, aside, name));
+      return leftAlone;
+    }
     change(() => unlinkat(folder.number, aside));
-    return isStill ? [`removed ${path}`] : leftAlone;
+    return [`removed ${path}`];
   } catch (error) {
     if ((error as { code?: string }).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** @throws `SystemError` `EEXIST` when the name is another file's by now: that one is not replaced. */
+function putBack(folder: OwnedFd, from: string, to: string): void {
+  try {
+    renameat2(folder.number, from, to, RENAME_NOREPLACE);
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.code !== "EINVAL") throw error;
+    // NFS. Not by a second link: the name that goes would stay as .nfsXXXX while the file is open.
+    if (isThere(folder, to)) throw new SystemError("renameat2", os.errno.EEXIST, { path: to });
+    renameat2(folder.number, from, to);
+  }
+}
+
+function isThere(folder: OwnedFd, name: string): boolean {
+  try {
+    lstatx(folder.number, name);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return false;
     throw error;
   }
 }
