@@ -1,7 +1,8 @@
 /**
  * `svirt-agent run`, the command itself, with two things on top for tests: its control socket lets
  * the guest's QEMU read and write its images (only one monitor can be connected), and it can be told
- * to die, or to kill its guest's QEMU, by SIGKILL after a step. Runs in the agent's own domain.
+ * to die by SIGKILL, to get another signal, or to kill its guest's QEMU, after a step. Runs in the
+ * agent's own domain.
  *
  * @module
  */
@@ -19,14 +20,15 @@ import { guestInterface } from "../../agent/service/guest_interface.ts";
 import type { Interface } from "../../agent/service/varlink.ts";
 import { guestIo } from "./guest_io.ts";
 
-/** `attach:label`: die once this step is done. */
+/** `attach:label`: gets the signal once this step is done. */
 const DIE_AFTER = process.env["SVIRT_TEST_DIE_AFTER"];
+const SIGNAL = process.env["SVIRT_TEST_SIGNAL"] ?? "SIGKILL";
 
 /** `snapshot:reopen`: kill QEMU once this step is done. */
 const KILL_QEMU_AFTER = process.env["SVIRT_TEST_KILL_QEMU_AFTER"];
 
 onStep((operation, step) => {
-  if (`${operation}:${step}` === DIE_AFTER) process.kill(process.pid, "SIGKILL");
+  if (`${operation}:${step}` === DIE_AFTER) process.kill(process.pid, SIGNAL);
 });
 
 function killQemuOf(guest: string): void {
