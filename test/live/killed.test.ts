@@ -1,6 +1,6 @@
 /**
- * The agent dies by SIGKILL after each step of an attach; what it left is brought to an end by the
- * log alone. Steps are enumerated by the code.
+ * The agent, or QEMU, dies by SIGKILL after each step of an attach; what the agent left is brought to
+ * an end by the log alone. Steps are enumerated by the code.
  *
  * @module
  */
@@ -55,7 +55,7 @@ async function requireLeftAlone({ name }: GuestFile): Promise<void> {
 }
 
 for (const storage of ["ext4", "nfs42"] satisfies Storage[]) {
-  describe(`the agent is killed while it attaches a guest on ${storage}`, () => {
+  describe(`the agent or QEMU is killed while a guest is attached on ${storage}`, () => {
     let guest: GuestFile;
     let asBefore: string;
     before(async () => {
@@ -75,6 +75,20 @@ for (const storage of ["ext4", "nfs42"] satisfies Storage[]) {
         const { status, stderr } = await svirtAgent("guest", "recover", guest.name, "--stop");
         assert.equal(status, 0, stderr);
         await requireClear(guest, asBefore);
+      });
+    }
+
+    // Before them there is no QEMU.
+    const withQemu = ATTACH_STEPS.slice(ATTACH_STEPS.indexOf("start"));
+    for (const step of storage === "ext4" ? withQemu : ["pass", "graph", "record"] as const) {
+      it(`QEMU is killed after "${step}": the agent says so, with 3, and leaves nothing`, async () => {
+        const env = { SVIRT_TEST_KILL_QEMU_AFTER: `attach:${step}` };
+        const run = new Run(guest.name, guest.file, env);
+        assert.equal(await run.ended, 3, run.output);
+        assert.match(run.output, /QEMU died \(SIGKILL\).*\n.*hint: /);
+        await requireClear(guest, asBefore);
+        const { stdout } = await svirtAgent("guest", "recover", guest.name);
+        assert.match(stdout, /there is nothing to recover/);
       });
     }
 

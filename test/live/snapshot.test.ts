@@ -6,10 +6,11 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { FrozenImage } from "../../agent/operation/freeze.ts";
 import { must, svirtAgent } from "./command.ts";
+import { putOnTop } from "./next_chain.ts";
 import { type GuestFile, makeBase, makeGuest, prepareHost, Run } from "./world.ts";
 
 let guest: GuestFile;
@@ -107,24 +108,7 @@ describe("snapshot create on ext4", () => {
 
   it("lets the guest start again on the new chain, with its data", async () => {
     const [root, data] = first as [FrozenImage, FrozenImage];
-    const chain = [
-      { path: root.overlay, format: "qcow2" },
-      { path: guest.root, format: "qcow2" },
-      { path: guest.base, format: "raw", shared: true },
-    ].map((it) =>
-      `{ ${
-        Object.entries(it).map(([key, value]) => `${key} = ${JSON.stringify(value)}`).join(", ")
-      } }`
-    );
-    const text = readFileSync(guest.file, "utf8")
-      .replace(`path = "${guest.root}"`, `path = "${second[0]!.overlay}"`)
-      .replace(/backing = .*/, `backing = [${chain.join(", ")}]`)
-      .replace(`path = "${guest.data}"`, `path = "${data.overlay}"`)
-      .replace(
-        'format = "raw"\n',
-        `format = "qcow2"\nbacking = [{ path = "${data.path}", format = "raw" }]\n`,
-      );
-    writeFileSync(guest.file, text);
+    putOnTop(guest, { root: [second[0]!.overlay, root.overlay], data: [data.overlay] });
     run = await new Run("web1", guest.file).running();
     await io("root", "read -P 0x31 128k 64k");
     await io("root", "read -P 0x11 0 64k");
