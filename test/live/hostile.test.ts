@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { chmodSync, openSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
+import type { Fence } from "../../agent/guest.ts";
 import type { FrozenImage } from "../../agent/operation/freeze.ts";
 import { OwnedFd } from "../../agent/owned_fd.ts";
 import { parseContext } from "../../agent/label/context.ts";
@@ -33,13 +34,13 @@ import {
   type Row,
 } from "./hostile/table.ts";
 import {
-  FROM_BOOT,
   type GuestFile,
   LOG,
   makeBase,
   makeGuest,
   prepareHost,
   Run,
+  type Storage,
   USER,
 } from "./world.ts";
 
@@ -54,8 +55,14 @@ function openToAll(paths: readonly string[]): Disposable {
   };
 }
 
-for (const storage of FROM_BOOT) {
-  const column = columnOf(storage);
+const CASES: readonly (readonly [Storage, Fence])[] = [
+  ["ext4", "off"],
+  ["nfs42", "off"],
+  ["nfs42", "owner"],
+];
+
+for (const [storage, fence] of CASES) {
+  const column = columnOf(storage, fence);
   describe(`a guest that has taken over its QEMU on ${storage} (${column})`, () => {
     let web1: GuestFile, web2: GuestFile;
     let run1: Run, run2: Run;
@@ -112,8 +119,8 @@ for (const storage of FROM_BOOT) {
     before(async () => {
       await prepareHost();
       makeBase(storage);
-      web1 = await makeGuest("web1", storage);
-      web2 = await makeGuest("web2", storage);
+      web1 = await makeGuest("web1", storage, fence);
+      web2 = await makeGuest("web2", storage, fence);
       [[run1, pid1, holder], [run2, pid2, other]] = await Promise.all([start(web1), start(web2)]);
       names["fd"] = await holder.take(pid1, heldBy(pid1, web1.root, "rw").number);
       names["data"] = await holder.take(pid1, heldBy(pid1, web1.data, "rw").number);

@@ -1,8 +1,9 @@
+import { readdirSync } from "node:fs";
 import { deepEqual, equal } from "node:assert/strict";
 import { describe, it } from "node:test";
 import { formatCounts, readCounts, readSkipped, type Runner } from "./counts.ts";
 import { judge, outcomeLine } from "./outcome.ts";
-import { LIVE, LIVE_12, type Step, STEPS } from "./steps.ts";
+import { BOOTS, LIVE, type Step, STEPS } from "./steps.ts";
 
 /** Ends of real runs. */
 const SUMMARIES: [Runner, what: string, output: string, ReturnType<typeof readCounts>][] = [
@@ -121,6 +122,13 @@ describe("the steps", () => {
   it("put everything that needs the lab last, the live tests before the main job", () => {
     const inLab = STEPS.map(({ inLab = false }) => inLab);
     deepEqual(inLab, inLab.toSorted());
-    deepEqual(STEPS.filter((step) => step.inLab).map(({ name }) => name), [LIVE, LIVE_12, "start"]);
+    const names = STEPS.filter((step) => step.inLab).map(({ name }) => name);
+    deepEqual(names, [...BOOTS.map(({ name }) => `${LIVE}-${name}`), "start"]);
+  });
+
+  it("run every live test", () => {
+    const there = readdirSync("test/live").filter((file) => file.endsWith(".test.ts"));
+    const run = new Set(BOOTS.flatMap(({ tests }) => tests.map((test) => `${test}.test.ts`)));
+    deepEqual([...run].sort(), there.sort());
   });
 });

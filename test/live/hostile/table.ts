@@ -8,14 +8,19 @@
  * @module
  */
 
+import type { Fence } from "../../../agent/guest.ts";
 import { keepsLabels, type Storage } from "../world.ts";
 
-/** What keeps a guest from files: their labels, or one boolean for the whole filesystem. */
-export type Column = "labels" | "boolean";
+/**
+ * What keeps a guest from files: their labels; one boolean for the whole filesystem; and with that
+ * the owner, whom the server asks about each write.
+ */
+export type Column = "labels" | "boolean" | "fence";
 
-/** The column of a storage; one for another way is one more cell in the rows that differ there. */
-export function columnOf(storage: Storage): Column {
-  return keepsLabels(storage) ? "labels" : "boolean";
+/** The column of a storage. */
+export function columnOf(storage: Storage, fence: Fence): Column {
+  if (keepsLabels(storage)) return "labels";
+  return fence === "owner" ? "fence" : "boolean";
 }
 
 /** One thing that is tried. `$NAME` stands for a descriptor, a path or a process of the test's. */
@@ -24,15 +29,22 @@ export interface Row extends Readonly<Record<Column, string>> {
   readonly command: string;
 }
 
-type Cells = readonly [what: string, command: string, labels: string, boolean?: string];
+type Cells = readonly [
+  what: string,
+  command: string,
+  labels: string,
+  boolean?: string,
+  fence?: string,
+];
 
 /** A cell that is left out is as the one before it. */
 function table(rows: readonly Cells[]): Row[] {
-  return rows.map(([what, command, labels, boolean = labels]) => ({
+  return rows.map(([what, command, labels, boolean = labels, fence = boolean]) => ({
     what,
     command,
     labels,
     boolean,
+    fence,
   }));
 }
 
@@ -54,18 +66,18 @@ export const REFUSED_WAYS: readonly Row[] = table([
 export const FROZEN: readonly Row[] = table([
   ["read",                       "read $fd 0 4096",              "ok"],
   ["dup",                        "dup $fd",                    "ok"],
-  ["write",                      "rewrite $fd",                "EACCES te write",  "ok"],
+  ["write",                      "rewrite $fd",                "EACCES te write",  "ok", "EACCES server"],
   ["write of no bytes",          "zwrite $fd",                 "EACCES te write",  "ok"],
-  ["pwritev2 with RWF_DSYNC",    "pwritev2 $fd",               "EACCES te write",  "ok"],
-  ["write with O_DIRECT",        "dwrite $fd 0",               "EACCES te write",  "ok"],
-  ["aio",                        "aio $fd",                    "EACCES te write",  "ok"],
-  ["ftruncate",                  "ftruncate $fd",              "EACCES te write",  "ok"],
-  ["fallocate",                  "fallocate $fd 0 0 4096",     "EACCES te write",  "ok"],
-  ["punch a hole",               "fallocate $fd 3 8192 4096",  "EACCES te write",  "ok"],
+  ["pwritev2 with RWF_DSYNC",    "pwritev2 $fd",               "EACCES te write",  "ok", "EACCES server"],
+  ["write with O_DIRECT",        "dwrite $fd 0",               "EACCES te write",  "ok", "EACCES server"],
+  ["aio",                        "aio $fd",                    "EACCES te write",  "ok", "EACCES server"],
+  ["ftruncate",                  "ftruncate $fd",              "EACCES te write",  "ok", "EACCES server"],
+  ["fallocate",                  "fallocate $fd 0 0 4096",     "EACCES te write",  "ok", "EACCES server"],
+  ["punch a hole",               "fallocate $fd 3 8192 4096",  "EACCES te write",  "ok", "EACCES server"],
   ["zero a range",               "fallocate $fd 17 8192 4096", "EACCES te write",  "EOPNOTSUPP kernel"],
-  ["copy_file_range",            "copyrange $fd",              "EACCES te write",  "ok"],
-  ["sendfile",                   "sendfile $fd",               "EACCES te write",  "ok"],
-  ["splice",                     "splice $fd",                 "EACCES te write",  "ok"],
+  ["copy_file_range",            "copyrange $fd",              "EACCES te write",  "ok", "EACCES server"],
+  ["sendfile",                   "sendfile $fd",               "EACCES te write",  "ok", "EACCES server"],
+  ["splice",                     "splice $fd",                 "EACCES te write",  "ok", "EACCES server"],
   ["reopen for reading",         "reopen $fd ro",              "EACCES te open"],
   ["reopen for writing",         "reopen $fd rw",              "EACCES te write", "EACCES te open"],
   ["reopen with O_DIRECT",       "reopen $fd rw direct",       "EACCES te write", "EACCES te open"],
@@ -91,7 +103,7 @@ export const FROZEN: readonly Row[] = table([
   ["FIOASYNC",                   "ioctl $fd 0x5452",           "ok"],
   ["fchmod",                     "fchmod $fd",                 "EACCES te setattr"],
   ["fchown",                     "fchown $fd",                 "EACCES te setattr"],
-  ["times, now",                 "touch $fd",                  "EACCES te write",  "ok"],
+  ["times, now",                 "touch $fd",                  "EACCES te write",  "ok", "EACCES server"],
   ["times, given",               "utimes $fd",                 "EACCES te setattr"],
   ["relabel",                    "setxattr $fd security.selinux $writable", "EACCES te relabelfrom", "EOPNOTSUPP kernel"],
   ["setxattr user.*",            "setxattr $fd user.hostile x", "EACCES te write", "EACCES te setattr"],
