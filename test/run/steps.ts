@@ -33,7 +33,7 @@ export const BOOTS: readonly Boot[] = [
   { name: "killed", release: "13", tests: ["killed", "snapshot_killed", "canary_killed"] },
   { name: "sabotage", release: "13", sabotage: true, tests: ["sabotage", "boolean", "range"] },
   { name: "storage", release: "13", tests: ["storage", "fence", "canary", "watch"] },
-  { name: "mistakes", release: "13", tests: ["mistakes", "full_disk", "dropped"] },
+  { name: "mistakes", release: "13", tests: ["mistakes", "bad_input", "interrupted", "full_disk", "dropped"] },
   { name: "people", release: "13", tests: ["people", "snapshot", "pending"] },
   { name: "races", release: "13", tests: ["races", "raced_guest"] },
   { name: "12", release: "12", tests: ["pending", "snapshot", "fence", "dropped"] },
