@@ -90,6 +90,12 @@ describe("a guest file that does not fit its images", () => {
       assert.deepEqual([node?.["drv"], node?.["backing_file_depth"]], ["raw", 0]);
       // Its disk is the file, header and all, and not the mebibyte that the header speaks of.
       assert.equal((node?.["image"] as { "virtual-size": number })["virtual-size"], size);
+      const pid = Number(/runs as pid (\d+)/.exec(run.output)?.[1]);
+      const asked = await avcsOf(pid, ({ denied }) => denied.includes("ioctl"));
+      claim(
+        asked.map(({ serial }) => serial),
+        "to describe a node QEMU asks for its extent size hint (FS_IOC_FSGETXATTR), and does without",
+      );
     } finally {
       assert.equal(await run.stop(), 0, run.output);
     }
