@@ -11,7 +11,7 @@ import { after, before, describe, it } from "node:test";
 import type { FrozenImage } from "../../agent/operation/freeze.ts";
 import { must, svirtAgent } from "./command.ts";
 import { putOnTop } from "./next_chain.ts";
-import { type GuestFile, makeBase, makeGuest, prepareHost, Run } from "./world.ts";
+import { type GuestFile, makeBase, makeGuest, prepareHost, requireBytes, Run } from "./world.ts";
 
 let guest: GuestFile;
 let run: Run;
@@ -76,10 +76,9 @@ describe("snapshot create on ext4", () => {
 
   it("leaves the guest every byte it wrote, and writing", async () => {
     await io("root", "write -P 0x31 128k 64k");
-    await io("root", "read -P 0x11 0 64k");
-    await io("root", "read -P 0x21 64k 64k");
-    await io("root", "read -P 0xba 8M 64k");
-    await io("data", "read -P 0x12 0 64k");
+    const written = ["0x31 128k 64k", "0x11 0 64k", "0x21 64k 64k", "0xba 8M 64k"];
+    await requireBytes(run, "root", second[0]!.overlay, ...written);
+    await requireBytes(run, "data", first[1]!.overlay, "0x12 0 64k");
   });
 
   it("puts the real name of the backing file into each header", async () => {
@@ -110,9 +109,8 @@ describe("snapshot create on ext4", () => {
     const [root, data] = first as [FrozenImage, FrozenImage];
     putOnTop(guest, { root: [second[0]!.overlay, root.overlay], data: [data.overlay] });
     run = await new Run("web1", guest.file).running();
-    await io("root", "read -P 0x31 128k 64k");
-    await io("root", "read -P 0x11 0 64k");
-    await io("data", "read -P 0x12 0 64k");
+    await requireBytes(run, "root", second[0]!.overlay, "0x31 128k 64k", "0x11 0 64k");
+    await requireBytes(run, "data", data.overlay, "0x12 0 64k");
     assert.equal(await run.stop(), 0, run.output);
   });
 });

@@ -219,7 +219,7 @@ export class Run {
     return call(control, `${GUEST_INTERFACE}.${method}`, parameters);
   }
 
-  /** Guest I/O; answers what qemu-io said. */
+  /** Guest I/O. It answers nothing: see {@linkcode requireBytes}. */
   async io(image: string, text: string): Promise<string> {
     const { said } = await this.call("Io", { image, command: text });
     return String(said);
@@ -237,6 +237,25 @@ export class Run {
     await this.call("Stop");
     return await this.ended;
   }
+}
+
+/**
+ * What a running guest reads, read from its files on the host: HMP's `qemu-io` prints to QEMU's stdout
+ * and answers nothing, whatever it found.
+ *
+ * @param what `0x11 0 64k`: byte, offset, length.
+ */
+export async function requireBytes(
+  run: Run,
+  image: string,
+  top: string,
+  ...what: readonly string[]
+): Promise<void> {
+  await run.io(image, "flush");
+  const format = top.endsWith(".raw") ? "raw" : "qcow2";
+  const reads = what.flatMap((it) => ["-c", `read -P ${it}`]);
+  const said = await must("qemu-io", "-r", "-U", "-f", format, ...reads, top);
+  if (/fail|error|denied/i.test(said)) throw new Error(`${run.name} on ${top}: ${said.trim()}`);
 }
 
 /** What the agent's log says is so now. */

@@ -106,12 +106,13 @@ export const FROZEN: readonly Row[] = table([
   ["times, now",                 "touch $fd",                  "EACCES te write",  "ok", "EACCES server"],
   ["times, given",               "utimes $fd",                 "EACCES te setattr"],
   ["relabel",                    "setxattr $fd security.selinux $writable", "EACCES te relabelfrom", "EOPNOTSUPP kernel"],
-  ["setxattr user.*",            "setxattr $fd user.hostile x", "EACCES te write", "EACCES te setattr"],
+  ["setxattr user.*",            "setxattr $fd user.hostile x", "EACCES te write", "EACCES te setattr", "EACCES server"],
   ["setxattr trusted.*",         "setxattr $fd trusted.hostile x", "EPERM kernel"],
   ["flock",                      "flock $fd",                  "EACCES te lock"],
   ["OFD lock",                   "ofd $fd",                    "EACCES te lock"],
   ["POSIX lock",                 "posix $fd",                  "EACCES te lock"],
-  ["lease",                      "lease $fd",                  "EACCES te lock"],
+  // behind the fence it is not the owner any longer
+  ["lease",                      "lease $fd",                  "EACCES te lock",   "EACCES te lock", "EACCES dac"],
 ]);
 
 /**
