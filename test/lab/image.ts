@@ -38,9 +38,19 @@ export function imageStage(release: Release, progress: Progress): Stage {
     keep: 3,
     async build(folder, baseFolder) {
       const rootfs = join(folder, "rootfs");
+      const makeInitrd = (init: string, output: string) =>
+        hostScript(MAKE_INITRD, [
+          folder,
+          join(baseFolder, "kernel-version"),
+          join(LAB, "guest", init),
+          output,
+          ...release.initrdModules,
+        ]);
       await progress.step("copying the base", async () => {
         await hostCommand(["cp", "-a", join(baseFolder, "rootfs"), rootfs]);
         await hostScript(INSTALL_LAB, [rootfs, join(LAB, "guest")]);
+        await makeInitrd("booted_init", "guest-initrd");
+        await hostScript(MAKE_GUEST_DISK, [folder, join(baseFolder, "vmlinuz")]);
       });
       const names = modules.map((file) => basename(file, ".cil")).join(", ");
       await progress.step(`policy (${names}), runtimes and probes`, () =>
@@ -67,12 +77,7 @@ export function imageStage(release: Release, progress: Progress): Stage {
       await progress.step("labels", () => hostScript(LABEL, [rootfs]));
       await progress.step("disk image", async () => {
         await hostScript(MAKE_DISK, [rootfs, join(folder, "disk.ext4"), DISK_SIZE]);
-        await hostScript(MAKE_INITRD, [
-          folder,
-          join(baseFolder, "kernel-version"),
-          join(LAB, "guest/initramfs"),
-          ...release.initrdModules,
-        ]);
+        await makeInitrd("initramfs", "initrd");
         // Its own copy: the base may be pruned while this image is still in use.
         await hostCommand(["cp", join(baseFolder, "vmlinuz"), join(folder, "vmlinuz")]);
         await hostCommand(["rm", "-rf", "--one-file-system", rootfs]);
@@ -138,6 +143,31 @@ useradd --uid 64055 --gid libvirt-qemu --groups kvm --no-create-home --home-dir 
 `;
 
 /**
+ * The disk of a guest that boots in the lab: GRUB, the lab's own kernel and an initrd, one after the
+ * other and without a filesystem; sector 63488 is left for the guest to write.
+ */
+const MAKE_GUEST_DISK = `
+cd "$1"; kernel=$2 initrd=guest-initrd rootfs=$PWD/rootfs from=2048
+disk=$rootfs/usr/share/svirt-lab/booted.raw
+sectors() { echo $(( ($(stat -c %s "$1") + 511) / 512 )); }
+put() { dd if="$1" of="$disk" bs=512 seek="$2" conv=notrunc status=none; }
+kernels=$(sectors "$kernel")
+cat > "$rootfs/tmp/grub.cfg" <<EOF
+linux (hd0)$from+$kernels console=ttyS0 quiet panic=-1 mitigations=off nokaslr cryptomgr.notests nowatchdog
+initrd (hd0)$((from + kernels))+$(sectors $initrd)
+boot
+EOF
+chroot "$rootfs" grub-mkimage -O i386-pc -p / -c /tmp/grub.cfg -o /tmp/core.img biosdisk linux boot
+mkdir -p "\${disk%/*}"
+truncate -s 32M "$disk"
+put "$rootfs/usr/lib/grub/i386-pc/boot.img" 0
+put "$rootfs/tmp/core.img" 1
+put "$kernel" $from
+put $initrd $((from + kernels))
+rm $initrd "$rootfs/tmp/grub.cfg" "$rootfs/tmp/core.img"
+`;
+
+/**
  * file_contexts.local goes into the module store, from where each rebuild of the policy installs it;
  * an entry of a type that no module declares is left out, because it would fail the rebuild.
  */
@@ -174,7 +204,7 @@ mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1,nodiscard,root_owner=0:0
 
 /** busybox and the modules of the root disk; busybox of the guest also unpacks and archives here. */
 const MAKE_INITRD = `
-cd "$1"; version=$(cat "$2"); init=$3; shift 3
+cd "$1"; version=$(cat "$2"); init=$3 output=$4; shift 4
 busybox=$PWD/rootfs/usr/bin/busybox
 [ -x "$busybox" ] || busybox=$PWD/rootfs/bin/busybox
 mkdir -p ird/bin ird/dev ird/proc ird/sys ird/root ird/m
@@ -189,6 +219,6 @@ for module; do
   echo "$module" >> ird/m/order
 done
 mknod -m600 ird/dev/console c 5 1
-(cd ird; find . | "$busybox" cpio -o -H newc 2>/dev/null) | gzip -1 > initrd
+(cd ird; find . | "$busybox" cpio -o -H newc 2>/dev/null) | gzip -1 > "$output"
 rm -rf ird
 `;

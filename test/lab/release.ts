@@ -22,6 +22,8 @@ export const PACKAGES: readonly string[] = [
   ...["auditd", "attr", "acl", "libcap2-bin", "e2fsprogs", "xfsprogs", "strace"],
   ...["nfs-kernel-server", "nfs-common", "rpcbind"],
   ...["qemu-system-x86", "qemu-utils", "seabios", "ovmf"],
+  // makes the disk that a guest boots from
+  "grub-pc-bin",
   // what the JavaScript runtimes are linked with
   ...["libstdc++6", "libatomic1"],
 ];

@@ -36,6 +36,7 @@ export const BOOTS: readonly Boot[] = [
   { name: "mistakes", release: "13", tests: ["mistakes", "bad_input", "interrupted", "full_disk", "dropped"] },
   { name: "people", release: "13", tests: ["people", "snapshot", "pending"] },
   { name: "races", release: "13", tests: ["races", "raced_guest"] },
+  { name: "booted", release: "13", tests: ["booted"] },
   { name: "12", release: "12", tests: ["pending", "snapshot", "fence", "dropped"] },
   { name: "deno", release: "13", runtime: "deno", tests: ["snapshot", "fence", "dropped"] },
   { name: "bun", release: "13", runtime: "bun", tests: ["snapshot", "fence", "dropped"] },
