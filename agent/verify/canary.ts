@@ -28,6 +28,7 @@ import { passImage } from "../qmp/pass.ts";
 import { type PassedCanary, prepareCanary, tryCanary } from "./canary_attempts.ts";
 import { type CanaryAttempt, type CanaryReport, type CanaryState } from "./canary_report.ts";
 import { missingToReceive } from "./missing.ts";
+import { requireAuditStream } from "./provoke.ts";
 
 /** What a canary goes through; after a crash behind any of them recovery leaves nothing of it. */
 export const CANARY_STEPS = [
@@ -52,11 +53,12 @@ interface Plan {
 /**
  * Starts a canary, lets it try everything, and leaves nothing of it.
  *
- * @throws `StartError` and whatever else keeps it from answering; `SystemError` where a file cannot
+ * @throws `NoAuditStreamError` where no denial could be proved; `StartError` and whatever else keeps it from answering; `SystemError` where a file cannot
  * be made beside the images.
  */
 export async function runCanary(attached: AttachedGuest, host: Host): Promise<CanaryReport> {
   const step = (name: typeof CANARY_STEPS[number]) => reach("canary", name);
+  requireAuditStream(host);
   const { guest, context, credential } = attached;
   const level = context.level ?? "s0";
   const plans = planCanaries(attached, fenceOf(attached, host));

@@ -17,6 +17,22 @@ export interface Provoked {
   readonly avc?: { readonly serial: number; readonly denied: readonly string[] };
 }
 
+/** Nobody would tell a denial by SELinux from another one. */
+export class NoAuditStreamError extends Error {
+  override readonly name = "NoAuditStreamError";
+  readonly hint: string = "setsebool svirt_agent_read_audit on, and start the guest again: its " +
+    "agent joins the stream when it starts.";
+
+  constructor() {
+    super("the agent of this guest does not read the audit stream: no denial could be proved");
+  }
+}
+
+/** @throws {@linkcode NoAuditStreamError} where the agent may not read the kernel's records. */
+export function requireAuditStream({ avcs }: Pick<Host, "avcs">): void {
+  if (avcs === undefined) throw new NoAuditStreamError();
+}
+
 /** How long the record of a denial may take: the kernel hands it to its audit thread first. */
 const AVC_MS = 2_000;
 

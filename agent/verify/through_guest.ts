@@ -3,7 +3,14 @@ import type { AttachedGuest } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
 import { layerName } from "../image/layer.ts";
 import { descriptorsOf } from "../process/descriptor.ts";
-import { inodeOf, isAbout, openOnce, provoke, type Provoked } from "./provoke.ts";
+import {
+  inodeOf,
+  isAbout,
+  openOnce,
+  provoke,
+  type Provoked,
+  requireAuditStream,
+} from "./provoke.ts";
 import { bySelinux } from "./verdict.ts";
 
 /** One open that the guest's own QEMU was asked to make. */
@@ -28,12 +35,14 @@ export interface Attempt extends Provoked {
  * mistaken policy lets it open is read-only, unlocked and closed at once.
  *
  * @param others Paths that are not this guest's.
+ * @throws `NoAuditStreamError` where no denial could be proved.
  */
 export async function throughGuest(
   attached: AttachedGuest,
   others: readonly string[],
   host: Host,
 ): Promise<Attempt[]> {
+  requireAuditStream(host);
   const held = descriptorsOf(attached.qemu.process.pid);
   const attempts: Attempt[] = [];
   const attempt = async (image: string, by: Attempt["by"], path: string) => {

@@ -1,7 +1,7 @@
 /** The booleans on which storage without labels rests, as an administrator meets them. */
 
 import assert from "node:assert/strict";
-import { before, describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { claim, makeBase, makeGuest, prepareHost, Run } from "./world.ts";
 import { must, svirtAgent } from "./command.ts";
 import { recordedAvcs } from "./audit_log.ts";
@@ -78,5 +78,40 @@ describe("virt_use_nfs switched on while a guest runs on NFS", () => {
     assert.equal(await run.stop(), 0, run.output);
     const log = await svirtAgent("audit", "show");
     assert.match(log.stdout, /finding.*boolean-on/);
+  });
+});
+
+describe("svirt_agent_read_audit switched off", () => {
+  let run: Run;
+  before(async () => {
+    await must("setsebool", "virt_use_nfs", "off");
+    await must("setsebool", "svirt_agent_read_audit", "off");
+    const from = recordedAvcs().length;
+    makeBase("nfs42");
+    const guest = await makeGuest("web2", "nfs42");
+    run = await new Run("web2", guest.file).running();
+    const denied = recordedAvcs().slice(from).filter(({ denied }) => denied.includes("audit_read"));
+    claim(denied.map(({ serial }) => serial), "the audit stream, which the agent may not read");
+  });
+  after(async () => {
+    run.process.kill("SIGKILL");
+    await must("setsebool", "svirt_agent_read_audit", "on");
+  });
+
+  it("lets a guest run, and says what nobody witnesses and how to change it", () => {
+    assert.match(run.output, /no audit stream.*setsebool svirt_agent_read_audit on/);
+  });
+
+  it("leaves the policy to be asked", async () => {
+    const { status, stdout } = await svirtAgent("verify", "web2");
+    assert.equal(status, 0, stdout);
+  });
+
+  it("makes verify --through-guest exit with 3: no denial could be proved", async () => {
+    const { status, stderr } = await svirtAgent("verify", "web2", "--through-guest");
+    assert.equal(status, 3, stderr);
+    assert.match(stderr, /does not read the audit stream/);
+    assert.match(stderr, /hint: setsebool svirt_agent_read_audit on/);
+    assert.equal(await run.stop(), 0, run.output);
   });
 });
