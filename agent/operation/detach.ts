@@ -4,7 +4,7 @@ import type { State } from "../audit/state.ts";
 import type { Host } from "../host.ts";
 import { reach } from "../io/step.ts";
 import type { Identity, OwnedFd } from "../owned_fd.ts";
-import { cgroupOf, killAll, membersOf, removeCgroup } from "../process/cgroup.ts";
+import { cgroupOf, membersOf, removeCgroup } from "../process/cgroup.ts";
 import { canaryPlaceOf } from "../process/place.ts";
 import { killGuest } from "../process/stop.ts";
 import { giveBack } from "./give_back.ts";
@@ -51,9 +51,9 @@ export async function detach(
   });
   reach("detach", "intent");
   if (quit !== undefined) await endWithin(cgroup, quit);
-  // It has the guest's categories, so that the guest's end is its end, too.
-  killAll(canaryPlaceOf(guest, host.settings).cgroup);
-  await killGuest(cgroup, host.log.state.levels.get(guest));
+  // A canary has the guest's categories, so that the guest's end is its end, too.
+  const canary = canaryPlaceOf(guest, host.settings).cgroup;
+  await killGuest(host.log.state.levels.get(guest), cgroup, canary);
   // QEMU is gone, so that whatever waits for it fails; until then nothing may be given back.
   await turns?.close();
   reach("detach", "stop");

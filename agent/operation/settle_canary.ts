@@ -22,7 +22,7 @@ import { tellError } from "./tell_error.ts";
 export async function settleCanary(guest: string, host: Host, error?: Error): Promise<string[]> {
   const { cgroup, monitor, console } = canaryPlaceOf(guest, host.settings);
   // Not by the level: that is the guest's own, which runs on.
-  await killGuest(cgroup, undefined);
+  await killGuest(undefined, cgroup);
   removeCgroup(cgroup);
   for (const path of [monitor, console]) rmSync(path, { force: true });
   const open = canariesOf(guest, host.log.state);

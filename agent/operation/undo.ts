@@ -25,7 +25,7 @@ export async function undo(
   if (intent === undefined) return [];
   const { guest } = intent;
   const cgroup = cgroupOf(guest);
-  await killGuest(cgroup, levelOf(guest, host));
+  await killGuest(levelOf(guest, host), cgroup);
   const identities = new Set(
     intent.undo.flatMap((it): Identity[] =>
       it.kind === "label" || it.kind === "owner" ? [it.identity] : []

@@ -12,24 +12,28 @@ export class StillThereError extends Error {
 const DEADLINE_MS = 10_000;
 
 /**
- * Kills whatever is left of a guest and returns when nothing is: its cgroup is empty and no process
- * has its level.
+ * Kills whatever is left of a guest and returns when nothing is: its cgroups are empty and no process
+ * has its level. What an operation under way still starts there is killed as well.
  *
  * @param level The two categories reserved for the guest, where they are known.
  * @throws {@linkcode StillThereError} naming the pids.
  */
-export async function killGuest(cgroup: Cgroup, level: string | undefined): Promise<void> {
+export async function killGuest(
+  level: string | undefined,
+  ...cgroups: readonly Cgroup[]
+): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
-  killAll(cgroup);
   for (;;) {
+    for (const cgroup of cgroups) killAll(cgroup);
     const pids = [
-      ...membersOf(cgroup),
+      ...cgroups.flatMap(membersOf),
       ...processContexts().filter(({ context }) => level !== undefined && isAtLevel(context, level))
         .map(({ pid }) => pid),
     ];
-    if (pids.length === 0 && !isPopulated(cgroup)) return;
+    const populated = cgroups.filter(isPopulated);
+    if (pids.length === 0 && populated.length === 0) return;
     if (Date.now() > deadline) {
-      const names = pids.join(", ") || `in ${cgroup.path}`;
+      const names = pids.join(", ") || `in ${populated.map(({ path }) => path).join(", ")}`;
       throw new StillThereError(`Processes of the guest are still there: ${names}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
