@@ -31,7 +31,9 @@ describe("a signal during an attach", () => {
       const isAttached = run.output.includes("web1: attach: record");
       assert.equal(status, isAttached ? 0 : 130, run.output);
       if (!isAttached) assert.match(run.output, new RegExp(`interrupted by ${signal}; .* undone`));
-      assert.ok(!isAttached || ["verify", "record"].includes(step), "heard at the next step");
+      // From the graph on nothing waits for QEMU: a signal may be heard only when all is done.
+      const mayEnd = ["graph", "verify", "record"].includes(step);
+      assert.ok(!isAttached || mayEnd, "heard at the next step that waits");
       assert.deepEqual(await leftAlone(web1), before, "nothing is left of it");
     });
   }
