@@ -39,6 +39,8 @@ type Cells = readonly [
 
 /** A cell that is left out is as the one before it. */
 function table(rows: readonly Cells[]): Row[] {
+  const names = new Set(rows.map(([what]) => what));
+  if (names.size < rows.length) throw new Error("Two rows of one table have the same name");
   return rows.map(([what, command, labels, boolean = labels, fence = boolean]) => ({
     what,
     command,
@@ -135,10 +137,10 @@ export const BY_PATH: readonly Row[] = table([
   ["open its image",             "open $top ro",               "EACCES te open"],
   ["open its image for writing", "open $top rw",               "EACCES te open"],
   ["open the frozen image",      "open $root ro",              "EACCES te open"],
-  ["open it for writing",        "open $root rw",              "EACCES te write", "EACCES te open"],
+  ["open the frozen to write",   "open $root rw",              "EACCES te write", "EACCES te open"],
   ["truncate it",                "truncate $root",             "EACCES te write",  "EACCES te open"],
   ["open the shared base",       "open $base ro",              "EACCES te open"],
-  ["open it for writing",        "open $base rw",              "EACCES te write", "EACCES te open"],
+  ["open the base for writing",  "open $base rw",              "EACCES te write", "EACCES te open"],
   ["chmod it",                   "chmod $root",                "EACCES te setattr"],
   ["stat it",                    "stat $root",                 "ok"],
   ["link it",                    "link $root $beside",         "EACCES te write, te dir:write", "EACCES te dir:write"],
