@@ -10,10 +10,11 @@ import { globSync, rmSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { cgroupOf, membersOf } from "../../agent/process/cgroup.ts";
 import { descriptorsOf } from "../../agent/process/descriptor.ts";
+import { avcsOf } from "./audit_log.ts";
 import { must, svirtAgent } from "./command.ts";
 import { guestFile } from "./left_alone.ts";
 import { forgeHeader, makeTrack, Racer, type Track } from "./race.ts";
-import { logState, prepareHost, Run, USER } from "./world.ts";
+import { claim, logState, prepareHost, Run, USER } from "./world.ts";
 
 const ROUNDS = 20;
 
@@ -47,7 +48,15 @@ describe("while names of images are swapped, on ext4", () => {
     forgeHeader(track);
     others = await track.others();
   });
-  after(() => theirs.process.kill("SIGKILL"));
+  after(async () => {
+    theirs.process.kill("SIGKILL");
+    // Looking for a file that was moved the agent may meet a link in a folder's place: it may read none.
+    const links = await avcsOf(
+      "any",
+      ({ tclass, scontext }) => tclass === "lnk_file" && scontext.includes(":svirt_agent_t:"),
+    );
+    claim(links.map(({ serial }) => serial), "the racer's symbolic links");
+  });
 
   /** Overlays of web1, wherever the racer has its folder at the moment. */
   const overlays = () => globSync(`${track.folder}/*/root.2*.qcow2`);
