@@ -23,8 +23,6 @@ export interface SepolAvDecision {
   readonly allowed: number;
 }
 
-/** <sepol/policydb/services.h>: why a permission is missing. */
-export const SEPOL_COMPUTEAV_TE = 1;
 export const SEPOL_COMPUTEAV_CONS = 2;
 
 /** The functions that are called, of libsepol.so.2 and, to hand it a policy in memory, libc.so.6. */

@@ -122,7 +122,7 @@ function requireFollowable(from: string, { path, format }: Link, depth: number):
   }
   if (depth >= MAX_DEPTH) {
     throw new ImageError("chain-unclear", from, `is ${depth} files deep in its chain`, {
-      hint: "Merge layers with svirt-agent snapshot commit.",
+      hint: "Merge layers with qemu-img commit, while no guest uses them.",
     });
   }
 }

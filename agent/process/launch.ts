@@ -38,10 +38,14 @@ export class QemuProcess implements Disposable {
       ...["ignore", "ignore", "pipe"] as const,
       ...inherited.map(({ number }) => number),
     ];
-    const child = spawn(command, args, { stdio, cwd: "/", detached: true });
-    if (child.pid !== undefined) return new QemuProcess(child, child.pid, words);
-    words[Symbol.dispose]();
-    throw new Error(`Cannot start ${command}`);
+    try {
+      const child = spawn(command, args, { stdio, cwd: "/", detached: true });
+      if (child.pid === undefined) throw new Error(`Cannot start ${command}`);
+      return new QemuProcess(child, child.pid, words);
+    } catch (error) {
+      words[Symbol.dispose]();
+      throw error;
+    }
   }
 
   private constructor(child: ChildProcess, pid: number, words: Console) {

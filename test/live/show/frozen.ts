@@ -3,7 +3,7 @@ import { descriptorsOf } from "../../../agent/process/descriptor.ts";
 import type { Grade } from "../../../agent/label/mount.ts";
 import type { GuestVerdict } from "../../../agent/verify/guest.ts";
 import type { Decision } from "../../../agent/verify/verdict.ts";
-import { must, svirtAgent } from "../command.ts";
+import { svirtAgent } from "../command.ts";
 import { avcsOf } from "../audit_log.ts";
 import { Holder } from "../holder.ts";
 import { claim, type GuestFile, keepsLabels, requireBytes, type Run, USER } from "../world.ts";
@@ -163,9 +163,4 @@ async function writing(run: Run, times: number): Promise<void> {
     await run.io("root", "write -P 0x5a 8M 64k");
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-}
-
-/** The chain on the host after all, as qemu-img reads it. */
-export async function chainOf(overlay: string): Promise<string> {
-  return await must("qemu-img", "info", "-U", "--backing-chain", overlay);
 }
