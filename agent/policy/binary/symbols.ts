@@ -1,0 +1,167 @@
+import type { Cursor } from "./cursor.ts";
+
+/** A class and its permissions, in the order of their bits. */
+export interface PolicyClass {
+  readonly name: string;
+  readonly value: number;
+  readonly permissions: readonly string[];
+}
+
+export interface PolicyBoolean {
+  readonly name: string;
+  readonly value: number;
+  /** On, in this policy as it was written. */
+  readonly on: boolean;
+  /** Where that stands in the file: a u32. */
+  readonly offset: number;
+}
+
+/** A type or an attribute. */
+export interface PolicyType {
+  readonly name: string;
+  readonly isAttribute: boolean;
+}
+
+export interface Symbols {
+  readonly classes: ReadonlyMap<string, PolicyClass>;
+  /** By their value, which counts from 1; under 0 there is none. */
+  readonly types: readonly (PolicyType | undefined)[];
+  /** Aliases included. */
+  readonly typeValues: ReadonlyMap<string, number>;
+  readonly booleans: readonly PolicyBoolean[];
+}
+
+/** Expression of a constraint that names types, roles or users. */
+const CEXPR_NAMES = 5;
+/** Since which version expressions keep the names that were written. */
+const CONSTRAINT_NAMES = 29;
+const NEW_OBJECT_DEFAULTS = 27;
+const DEFAULT_TYPE = 28;
+/** TYPEDATUM_PROPERTY_PRIMARY and _ATTRIBUTE; an alias has neither. */
+const PRIMARY = 1;
+const ATTRIBUTE = 2;
+
+/** Reads the eight tables of symbols; of those nobody asks about here, where they end. */
+export function readSymbols(cursor: Cursor, version: number): Symbols {
+  const commons = new Map(table(cursor, () => readCommon(cursor)));
+  const classes = table(cursor, () => readClass(cursor, version, commons));
+  table(cursor, () => skipRole(cursor));
+  const { types, typeValues } = readTypes(cursor);
+  table(cursor, () => skipUser(cursor));
+  const booleans = table(cursor, () => readBoolean(cursor));
+  table(cursor, () => skipLevel(cursor));
+  table(cursor, () => skipCategory(cursor));
+  return {
+    classes: new Map(classes.map((it) => [it.name, it])),
+    types,
+    typeValues,
+    booleans,
+  };
+}
+
+function table<T>(cursor: Cursor, read: () => T): T[] {
+  const [, elements] = cursor.u32s(2);
+  return Array.from({ length: elements! }, read);
+}
+
+/** Permissions by their bit; those of a common come first. */
+function permissions(cursor: Cursor, elements: number, inherited: readonly string[]): string[] {
+  const names = [...inherited];
+  for (; elements > 0; elements--) {
+    const [length, value] = cursor.u32s(2);
+    names[value! - 1] = cursor.name(length!);
+  }
+  return names;
+}
+
+function readCommon(cursor: Cursor): readonly [string, readonly string[]] {
+  const [length, , , elements] = cursor.u32s(4);
+  const name = cursor.name(length!);
+  return [name, permissions(cursor, elements!, [])];
+}
+
+function readClass(
+  cursor: Cursor,
+  version: number,
+  commons: ReadonlyMap<string, readonly string[]>,
+): PolicyClass {
+  const [length, commonLength, value, , elements, constraints] = cursor.u32s(6);
+  const name = cursor.name(length!);
+  const common = commons.get(cursor.name(commonLength!)) ?? [];
+  const names = permissions(cursor, elements!, common);
+  skipConstraints(cursor, constraints!, version);
+  skipConstraints(cursor, cursor.u32(), version); // of validatetrans
+  if (version >= NEW_OBJECT_DEFAULTS) cursor.u32s(3);
+  if (version >= DEFAULT_TYPE) cursor.u32();
+  return { name, value: value!, permissions: names };
+}
+
+function skipConstraints(cursor: Cursor, count: number, version: number): void {
+  for (; count > 0; count--) {
+    cursor.u32(); // permissions
+    for (let expressions = cursor.u32(); expressions > 0; expressions--) {
+      const [type] = cursor.u32s(3);
+      if (type !== CEXPR_NAMES) continue;
+      cursor.skipBitmap();
+      if (version < CONSTRAINT_NAMES) continue;
+      cursor.skipBitmap();
+      cursor.skipBitmap();
+      cursor.u32();
+    }
+  }
+}
+
+function skipRole(cursor: Cursor): void {
+  const [length] = cursor.u32s(3);
+  cursor.skip(length!);
+  cursor.skipBitmap(); // dominates
+  cursor.skipBitmap(); // types
+}
+
+function readTypes(cursor: Cursor): Pick<Symbols, "types" | "typeValues"> {
+  const types: (PolicyType | undefined)[] = [undefined];
+  const typeValues = new Map<string, number>();
+  table(cursor, () => {
+    const [length, value, properties] = cursor.u32s(4) as [number, number, number];
+    const name = cursor.name(length);
+    typeValues.set(name, value);
+    const isAttribute = (properties & ATTRIBUTE) !== 0;
+    if (isAttribute || (properties & PRIMARY) !== 0) types[value] = { name, isAttribute };
+  });
+  return { types, typeValues };
+}
+
+function skipUser(cursor: Cursor): void {
+  const [length] = cursor.u32s(3);
+  cursor.skip(length!);
+  cursor.skipBitmap(); // roles
+  skipMlsRange(cursor);
+  cursor.u32(); // default level
+  cursor.skipBitmap();
+}
+
+/** struct mls_range: one level, or two. */
+export function skipMlsRange(cursor: Cursor): void {
+  const levels = cursor.u32();
+  cursor.u32s(levels);
+  for (let i = 0; i < levels; i++) cursor.skipBitmap();
+}
+
+function readBoolean(cursor: Cursor): PolicyBoolean {
+  const value = cursor.u32();
+  const offset = cursor.at;
+  const on = cursor.u32() !== 0;
+  return { value, offset, on, name: cursor.name(cursor.u32()) };
+}
+
+function skipLevel(cursor: Cursor): void {
+  const [length] = cursor.u32s(2);
+  cursor.skip(length!);
+  cursor.u32();
+  cursor.skipBitmap();
+}
+
+function skipCategory(cursor: Cursor): void {
+  const [length] = cursor.u32s(3);
+  cursor.skip(length!);
+}
