@@ -18,12 +18,18 @@ export type Opaque = unknown;
 /** Out-parameter. */
 export type Out<T> = [T | null];
 
-/** struct sepol_av_decision; <sepol/policydb/flask_types.h>. */
+/** struct sepol_av_decision; <sepol/policydb/flask_types.h>. Each is a bit mask of permissions. */
 export interface SepolAvDecision {
   readonly allowed: number;
+  /** A cleared bit: denied without an AVC. */
+  readonly auditdeny: number;
 }
 
+/** What denied some of the permissions that were asked for; <sepol/policydb/services.h>. */
+export const SEPOL_COMPUTEAV_TE = 1;
 export const SEPOL_COMPUTEAV_CONS = 2;
+export const SEPOL_COMPUTEAV_RBAC = 4;
+export const SEPOL_COMPUTEAV_BOUNDS = 8;
 
 /** The functions that are called, of libsepol.so.2 and, to hand it a policy in memory, libc.so.6. */
 export interface Libsepol {
@@ -62,12 +68,33 @@ export interface Libsepol {
     avd: unknown,
     reason: Out<number>,
   ): number;
+  sepol_compute_av_reason_buffer(
+    ssid: number,
+    tsid: number,
+    tclass: number,
+    requested: number,
+    avd: unknown,
+    reason: Out<number>,
+    reason_buf: Out<Opaque>,
+    flags: number,
+  ): number;
+  sepol_policy_kern_vers_max(): number;
   fmemopen(buffer: Opaque, size: number, mode: string): Opaque;
   fclose(stream: Opaque): number;
   free(memory: Opaque): void;
 }
 
 let loaded: Libsepol | undefined;
+
+/** Text that a function allocated, which is freed; `undefined` when it allocated none. */
+export function takeText(memory: Opaque): string | undefined {
+  if (memory === null) return undefined;
+  try {
+    return koffi.decode(memory, "char", -1) as string;
+  } finally {
+    libsepol().free(memory);
+  }
+}
 
 /**
  * Loads libsepol on first use.
@@ -106,6 +133,8 @@ export function libsepol(): Libsepol {
     sepol_string_to_av_perm:        bind(so, "int sepol_string_to_av_perm(uint16_t tclass, const char *perm_name, _Out_ uint32_t *av)"), // same header
     sepol_context_to_sid:           bind(so, "int sepol_context_to_sid(const char *scontext, size_t scontext_len, _Out_ uint32_t *out_sid)"), // same header
     sepol_compute_av_reason:        bind(so, "int sepol_compute_av_reason(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, _Out_ sepol_av_decision *avd, _Out_ unsigned int *reason)"), // same header
+    sepol_compute_av_reason_buffer: bind(so, "int sepol_compute_av_reason_buffer(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, _Out_ sepol_av_decision *avd, _Out_ unsigned int *reason, _Out_ void **reason_buf, unsigned int flags)"), // same header
+    sepol_policy_kern_vers_max:     bind(so, "int sepol_policy_kern_vers_max(void)"),                                                     // <sepol/policydb.h>
     fmemopen:                       bind(libc, "void *fmemopen(void *buf, size_t size, const char *mode)"),                              // fmemopen(3)
     fclose:                         bind(libc, "int fclose(void *stream)"),                                                              // fclose(3)
     free:                           bind(libc, "void free(void *ptr)"),                                                                  // free(3)

@@ -18,7 +18,7 @@ export function withBooleans(
   booleans: BooleanValues,
 ): Uint8Array {
   const holds = valuesOf(db, booleans);
-  const image = bytes.slice();
+  const image = new Uint8Array(bytes); // not slice: that of a Buffer is no copy
   const view = new DataView(image.buffer);
   for (const { value, offset } of db.booleans) view.setUint32(offset, Number(holds(value)), true);
   const truth = db.conditionals.map(({ expression }) => evaluate(expression, holds));
