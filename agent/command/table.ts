@@ -9,6 +9,20 @@ const config: Option = {
 const dryRun: Option = { type: "boolean", help: "print what would be done and do nothing" };
 const yes: Option = { type: "boolean", short: "y", help: "do it without being asked again" };
 
+const policy: Option = {
+  type: "string",
+  short: "p",
+  value: "FILE",
+  help: "a binary policy (default: the one that the kernel enforces)",
+};
+const boolean: Option = {
+  type: "string",
+  multiple: true,
+  short: "b",
+  value: "NAME=on|off",
+  help: "suppose that a boolean has this value",
+};
+
 /** Every subcommand, in the order of help. */
 export const COMMANDS: readonly Command[] = [
   {
@@ -133,6 +147,13 @@ export const COMMANDS: readonly Command[] = [
       },
     },
     load: () => import("./verify.ts"),
+  },
+  {
+    name: "policy query",
+    operands: "SCONTEXT TCONTEXT CLASS [PERMISSION...]",
+    summary: "ask a policy what one context may do to another, and why not",
+    options: { policy, boolean, json },
+    load: () => import("./policy_query.ts"),
   },
   {
     name: "audit show",

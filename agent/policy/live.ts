@@ -11,13 +11,24 @@ export interface Access {
   readonly permissive: boolean;
 }
 
+/** The running kernel's answer. */
+export interface LiveAccess extends Access {
+  /** Would a denial leave an AVC? Not where a `dontaudit` rule hides it. */
+  isAudited(permission: string): boolean;
+}
+
 /** Answers "may this context do that to that one?" */
 export interface Policy {
   access(source: Context, target: Context, targetClass: string): Access;
 }
 
+/** The running kernel, asked. */
+export interface LivePolicy extends Policy {
+  access(source: Context, target: Context, targetClass: string): LiveAccess;
+}
+
 /** The policy in the running kernel, with the booleans as they are; security_compute_av(3). */
-export const livePolicy: Policy = {
+export const livePolicy: LivePolicy = {
   access(source, target, targetClass) {
     const number = libselinux().string_to_security_class(targetClass);
     if (number === 0) return NOTHING_KNOWN;
@@ -26,6 +37,8 @@ export const livePolicy: Policy = {
     const level = target.level ?? source.level;
     const same = compute(level === undefined ? source : { ...source, level }, target, number);
     return {
+      isAudited: (permission) =>
+        (asked.auditdeny & libselinux().string_to_av_perm(number, permission)) !== 0,
       permissive: (asked.flags & SELINUX_AVD_FLAGS_PERMISSIVE) !== 0,
       decide(permission) {
         const bit = libselinux().string_to_av_perm(number, permission);
@@ -37,8 +50,9 @@ export const livePolicy: Policy = {
   },
 };
 
-const NOTHING_KNOWN: Access = {
+const NOTHING_KNOWN: LiveAccess = {
   permissive: false,
+  isAudited: () => false,
   decide: () => ({ answer: "unknown", by: "unknown" }),
 };
 

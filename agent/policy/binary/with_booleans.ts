@@ -33,6 +33,16 @@ export function withBooleans(
   return image;
 }
 
+/**
+ * Are these the values that the policy has anyway?
+ *
+ * @throws `RangeError` for a boolean that the policy does not have.
+ */
+export function keepsValues(db: PolicyDb, booleans: BooleanValues): boolean {
+  const holds = valuesOf(db, booleans);
+  return db.booleans.every(({ value, on }) => holds(value) === on);
+}
+
 /** Value of each boolean by its number, with some of them set. */
 export function valuesOf(db: PolicyDb, booleans: BooleanValues): (value: number) => boolean {
   const byNumber = new Map(db.booleans.map(({ value, on }) => [value, on]));
