@@ -46,19 +46,7 @@ export interface Libsepol {
     image: Out<Opaque>,
     length: Out<number>,
   ): number;
-  sepol_bool_key_create(handle: Opaque, name: string, key: Out<Opaque>): number;
-  sepol_bool_query(
-    handle: Opaque,
-    policydb: Opaque,
-    key: Opaque,
-    boolean: Out<Opaque>,
-  ): number;
-  sepol_bool_get_value(boolean: Opaque): number;
-  sepol_bool_set_value(boolean: Opaque, value: number): void;
-  sepol_bool_set(handle: Opaque, policydb: Opaque, key: Opaque, boolean: Opaque): number;
   sepol_set_policydb_from_file(stream: Opaque): number;
-  sepol_string_to_security_class(name: string, tclass: Out<number>): number;
-  sepol_string_to_av_perm(tclass: number, name: string, av: Out<number>): number;
   sepol_context_to_sid(context: string, length: number, sid: Out<number>): number;
   sepol_compute_av_reason(
     ssid: number,
@@ -123,14 +111,7 @@ export function libsepol(): Libsepol {
     sepol_debug:                    bind(so, "void sepol_debug(int on)"),                                                                // <sepol/debug.h>
     sepol_handle_create:            bind(so, "void *sepol_handle_create(void)"),                                                         // <sepol/handle.h>
     sepol_policydb_to_image:        bind(so, "int sepol_policydb_to_image(void *handle, void *policydb, _Out_ void **newdata, _Out_ size_t *newlen)"), // <sepol/policydb.h>
-    sepol_bool_key_create:          bind(so, "int sepol_bool_key_create(void *handle, const char *name, _Out_ void **key)"),             // <sepol/boolean_record.h>
-    sepol_bool_query:               bind(so, "int sepol_bool_query(void *handle, void *policydb, void *key, _Out_ void **response)"),    // <sepol/booleans.h>
-    sepol_bool_get_value:           bind(so, "int sepol_bool_get_value(const void *boolean)"),                                           // <sepol/boolean_record.h>
-    sepol_bool_set_value:           bind(so, "void sepol_bool_set_value(void *boolean, int value)"),                                     // <sepol/boolean_record.h>
-    sepol_bool_set:                 bind(so, "int sepol_bool_set(void *handle, void *policydb, void *key, void *data)"),                 // <sepol/booleans.h>
     sepol_set_policydb_from_file:   bind(so, "int sepol_set_policydb_from_file(void *fp)"),                                              // <sepol/policydb/services.h>
-    sepol_string_to_security_class: bind(so, "int sepol_string_to_security_class(const char *class_name, _Out_ uint16_t *tclass)"),      // same header
-    sepol_string_to_av_perm:        bind(so, "int sepol_string_to_av_perm(uint16_t tclass, const char *perm_name, _Out_ uint32_t *av)"), // same header
     sepol_context_to_sid:           bind(so, "int sepol_context_to_sid(const char *scontext, size_t scontext_len, _Out_ uint32_t *out_sid)"), // same header
     sepol_compute_av_reason:        bind(so, "int sepol_compute_av_reason(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, _Out_ sepol_av_decision *avd, _Out_ unsigned int *reason)"), // same header
     sepol_compute_av_reason_buffer: bind(so, "int sepol_compute_av_reason_buffer(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, _Out_ sepol_av_decision *avd, _Out_ unsigned int *reason, _Out_ void **reason_buf, unsigned int flags)"), // same header
