@@ -42,7 +42,8 @@ export function readHeader(cursor: Cursor): Header & { readonly contextTables: n
   }
   if (tables !== SYMBOL_TABLES) cursor.fail(`${tables} tables of symbols`);
   cursor.skipBitmap(); // capabilities
-  const permissive = new Set(cursor.bitmap());
+  // Bit n of this one is type n, not n + 1.
+  const permissive = new Set(cursor.bitmap().map((value) => value - 1));
   if (version >= NEVERAUDIT) cursor.skipBitmap();
   return {
     version,
