@@ -141,7 +141,9 @@ function constraintOf(ssid: number, tsid: number, tclass: number, bit: number, r
   libsepol().sepol_compute_av_reason_buffer(ssid, tsid, tclass, bit, avd, why, text, 0);
   return (takeText(text[0]) ?? "")
     .split("\n")
-    .map((line) => line.replace(/; Constraint DENIED$/, "").replaceAll(/\s+/g, " ").trim())
+    .map((line) =>
+      line.replace(/; Constraint DENIED$/, "").replaceAll(/\s+/g, " ").replaceAll(" )", ")").trim()
+    )
     .filter((line) => line !== "")
     .join("; ");
 }
