@@ -156,6 +156,35 @@ export const COMMANDS: readonly Command[] = [
     load: () => import("./policy_query.ts"),
   },
   {
+    name: "policy matrix",
+    operands: "",
+    summary: "find what guests can get at of other guests' images",
+    options: {
+      policy,
+      boolean,
+      guest: {
+        type: "string",
+        multiple: true,
+        value: "CONTEXT",
+        help: "a guest (default: all that run here, and the images they have open)",
+      },
+      image: { type: "string", multiple: true, value: "CONTEXT", help: "an image" },
+      contexts: {
+        type: "string",
+        value: "FILE",
+        help: "more of both, one a line: guest CONTEXT [NAME], image CONTEXT [NAME]",
+      },
+      permissions: {
+        type: "string",
+        value: "NAME[,NAME]",
+        help: "what is asked (default: open,read,write)",
+      },
+      all: { type: "boolean", help: "also print what is as it should be" },
+      json,
+    },
+    load: () => import("./policy_matrix.ts"),
+  },
+  {
     name: "audit show",
     operands: "",
     summary: "the log, one record a line",

@@ -50,6 +50,11 @@ export interface PolicyEngine {
    * @throws `RangeError` for a boolean that the policy does not have.
    */
   ask(questions: readonly Question[]): readonly PolicyAnswer[];
+  /**
+   * What keeps each of these from being a context of the policy, as {@linkcode
+   * PolicyDecision.missing}; `undefined` for one that it has.
+   */
+  lacks(contexts: readonly string[]): readonly (string | undefined)[];
   /** Gives up what it holds. */
   [Symbol.dispose](): void;
 }

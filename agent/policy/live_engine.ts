@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { SystemError } from "../../ffi/errno.ts";
 import { parseContext } from "../label/context.ts";
+import { kernel } from "../label/selinux.ts";
 import { PolicyDb } from "./binary/policydb.ts";
 import { keepsValues } from "./binary/with_booleans.ts";
 import type { PolicyAnswer, PolicyDecision, PolicyEngine, Question } from "./engine.ts";
@@ -38,6 +39,14 @@ export class LiveEngine implements PolicyEngine {
       : this.#askLibsepol(supposed.map((i) => questions[i]!));
     for (const [nth, i] of supposed.entries()) answers[i] = answered[nth]!;
     return answers;
+  }
+
+  lacks(contexts: readonly string[]): readonly (string | undefined)[] {
+    return contexts.map((context) => {
+      if (kernel.knows(parseContext(context))) return undefined;
+      this.#offline ??= new OfflinePolicy(this.#bytes, RUNNING_POLICY);
+      return this.#offline.lacks([context])[0] ?? `context "${context}"`;
+    });
   }
 
   [Symbol.dispose](): void {

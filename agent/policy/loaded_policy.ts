@@ -74,7 +74,16 @@ export class LoadedPolicy {
     return found ? sid[0]! : undefined;
   }
 
-  /** What keeps a context from being one of this policy. */
+  /**
+   * What keeps a context from being one of this policy.
+   *
+   * @throws `Error` when another policy was loaded since.
+   */
+  lacks(context: string): string | undefined {
+    if (!this.isCurrent) throw new Error("Another policy was loaded since");
+    return this.#sid(context) === undefined ? this.#lacks(context) : undefined;
+  }
+
   #lacks(context: string): string {
     const type = typeIn(context);
     return this.#db.valueOf(type) === undefined ? `type "${type}"` : `context "${context}"`;

@@ -65,6 +65,24 @@ export class OfflinePolicy implements PolicyEngine {
     return answers;
   }
 
+  lacks(contexts: readonly string[]): readonly (string | undefined)[] {
+    // Values of booleans make no difference to contexts.
+    const loaded = this.#loaded?.policy.isCurrent === true ? this.#loaded.policy : undefined;
+    if (loaded !== undefined || policiesLoaded() < MOST_LOADS) {
+      const policy = loaded ?? this.#load({ booleans: NONE, key: keyOf(NONE), places: [] });
+      return contexts.map((context) => policy.lacks(context));
+    }
+    const [tclass] = this.db.classes.values();
+    const [permission] = tclass!.permissions;
+    const questions = contexts.map((context): Question => ({
+      source: context,
+      target: context,
+      tclass: tclass!.name,
+      permissions: [permission!],
+    }));
+    return this.ask(questions).map(({ decisions }) => decisions.get(permission!)!.missing);
+  }
+
   [Symbol.dispose](): void {
     this.#loaded = undefined;
   }

@@ -33,7 +33,7 @@ export function why(
     }
     const rules = rulesFor(question, permission, index);
     const values = new Map(Object.entries(question.booleans ?? {}));
-    const holding = rules.filter(({ condition }) => condition?.holds(values) ?? true);
+    const holding = rulesBehind(question, permission, index);
     const booleans = decision.answer === "denied" && holding.length === 0
       ? switchesFor(rules, values, engine).map((it) => ({
         ...it,
@@ -42,6 +42,13 @@ export function why(
       : [];
     return [permission, { ...decision, rules: holding, booleans }];
   }));
+}
+
+/** Rules that grant a permission with booleans as the question has them. */
+export function rulesBehind(question: Question, permission: string, index: RuleIndex): Rule[] {
+  const values = new Map(Object.entries(question.booleans ?? {}));
+  return rulesFor(question, permission, index)
+    .filter(({ condition }) => condition?.holds(values) ?? true);
 }
 
 function rulesFor({ source, target, tclass }: Question, permission: string, index: RuleIndex) {

@@ -11,7 +11,9 @@ export interface Descriptor {
   /** Of its mount, the first field of /proc/self/mountinfo. */
   readonly mountId: bigint;
   readonly access: Access;
+  /** A file or a block device: what may be an image. */
   readonly isRegular: boolean;
+  readonly isBlock: boolean;
 }
 
 /**
@@ -41,6 +43,7 @@ export function descriptorOf(pid: number, number: number): Descriptor | undefine
       mountId: stat.mountId,
       access: readOnly ? "ro" : "rw",
       isRegular: type === constants.S_IFREG || type === constants.S_IFBLK,
+      isBlock: type === constants.S_IFBLK,
     };
   } catch (error) {
     if (["ENOENT", "ESRCH"].includes((error as { code?: string }).code ?? "")) return undefined;
