@@ -203,4 +203,19 @@ export const COMMANDS: readonly Command[] = [
     options: { config, json },
     load: () => import("./audit_verify.ts"),
   },
+  {
+    name: "policy test",
+    operands: "[FILE.toml...]",
+    summary: "check what a policy says of guests against assertions, constraints included",
+    options: {
+      policy,
+      boolean,
+      format: {
+        type: "string",
+        value: "FORMAT",
+        help: "tap, json, junit or sarif, in place of text",
+      },
+    },
+    load: () => import("./policy_test.ts"),
+  },
 ];

@@ -2,9 +2,9 @@
 export interface ConfigErrorOptions {
   /** Table and key, `image[0].format`. */
   key?: string | undefined;
-  /** From 1; only of a TOML syntax error. */
-  line?: number | undefined;
   /** From 1. */
+  line?: number | undefined;
+  /** From 1; only of a TOML syntax error. */
   column?: number | undefined;
   /** What the reader of the message can do now, as a full sentence; not part of the message. */
   hint?: string | undefined;

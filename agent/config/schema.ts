@@ -1,31 +1,43 @@
 import { closest } from "./closest.ts";
 import { ConfigError } from "./config_error.ts";
+import type { KeyLines } from "./key_lines.ts";
 
 /** Where a value stands: file, and path of tables and keys. */
 export class Place {
   readonly file: string;
   /** `image[0].format`; undefined for the file as a whole. */
   readonly key: string | undefined;
+  readonly #lines: KeyLines | undefined;
 
-  constructor(file: string, key?: string) {
+  constructor(file: string, key?: string, lines?: KeyLines) {
     this.file = file;
     this.key = key;
+    this.#lines = lines;
+  }
+
+  /** Line of the key, or of the nearest table around it; from 1. */
+  get line(): number | undefined {
+    return this.key === undefined ? undefined : this.#lines?.(this.key);
   }
 
   /** A key of the table that stands here. */
   at(key: string): Place {
     const shown = /^[\w-]+$/.test(key) ? key : JSON.stringify(key);
-    return new Place(this.file, this.key === undefined ? shown : `${this.key}.${shown}`);
+    return new Place(
+      this.file,
+      this.key === undefined ? shown : `${this.key}.${shown}`,
+      this.#lines,
+    );
   }
 
   /** An element of the array that stands here, from 0. */
   index(i: number): Place {
-    return new Place(this.file, `${this.key ?? ""}[${i}]`);
+    return new Place(this.file, `${this.key ?? ""}[${i}]`, this.#lines);
   }
 
   /** The error for what stands here, to be thrown. */
   error(problem: string, hint?: string): ConfigError {
-    return new ConfigError(this.file, problem, { key: this.key, hint });
+    return new ConfigError(this.file, problem, { key: this.key, line: this.line, hint });
   }
 }
 
@@ -99,6 +111,21 @@ export function list<T>(read: Reader<T>): Reader<readonly T[]> {
   return (value, place) => {
     if (!Array.isArray(value)) throw mistyped("an array", value, place);
     return value.map((element, i) => read(element, place.index(i)));
+  };
+}
+
+/** A list, or one value alone that stands for a list of it. */
+export function oneOrList<T>(read: Reader<T>): Reader<readonly T[]> {
+  const many = list(read);
+  return (value, place) => Array.isArray(value) ? many(value, place) : [read(value, place)];
+}
+
+/** A table whose keys are names that the writer chose. */
+export function record<T>(read: Reader<T>): Reader<ReadonlyMap<string, T>> {
+  return (value, place) => {
+    if (typeOf(value) !== "table") throw mistyped("a table", value, place);
+    const entries = Object.entries(value as { [key: string]: unknown });
+    return new Map(entries.map(([key, inner]) => [key, read(inner, place.at(key))]));
   };
 }
 

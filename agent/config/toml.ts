@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import { ConfigError } from "./config_error.ts";
+import { type KeyLines, keyLines } from "./key_lines.ts";
 
 /** No configuration that a person wrote is longer, in bytes. */
 const MAX_BYTES = 1 << 20;
@@ -15,7 +16,19 @@ const MAX_DEPTH = 16;
  * @throws {@linkcode ConfigError} with line and column where TOML is at fault.
  */
 export function readToml(file: string, whenMissing?: string): { [key: string]: unknown } {
+  return readTomlAndLines(file, whenMissing).document;
+}
+
+/** The same, and where its keys stand, for messages about what they say. */
+export function readTomlAndLines(
+  file: string,
+  whenMissing?: string,
+): { readonly document: { [key: string]: unknown }; readonly lines: KeyLines } {
   const text = decode(file, readFile(file, whenMissing));
+  return { document: parseToml(file, text), lines: keyLines(text) };
+}
+
+function parseToml(file: string, text: string): { [key: string]: unknown } {
   try {
     return parse(text, { integersAsBigInt: true, maxDepth: MAX_DEPTH });
   } catch (error) {

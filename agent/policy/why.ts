@@ -1,4 +1,5 @@
 import { parseContext } from "../label/context.ts";
+import type { PolicyDb } from "./binary/policydb.ts";
 import type { PolicyDecision, PolicyEngine, Question } from "./engine.ts";
 import type { Rule, RuleIndex } from "./rule_index.ts";
 
@@ -35,7 +36,7 @@ export function why(
     const values = new Map(Object.entries(question.booleans ?? {}));
     const holding = rulesBehind(question, permission, index);
     const booleans = decision.answer === "denied" && holding.length === 0
-      ? switchesFor(rules, values, engine).map((it) => ({
+      ? switchesFor(rules, values, engine.db).map((it) => ({
         ...it,
         then: askWith(question, permission, it, engine),
       }))
@@ -51,21 +52,26 @@ export function rulesBehind(question: Question, permission: string, index: RuleI
     .filter(({ condition }) => condition?.holds(values) ?? true);
 }
 
-function rulesFor({ source, target, tclass }: Question, permission: string, index: RuleIndex) {
+/** Allow rules about one permission, whether they hold or not. */
+export function rulesFor(
+  { source, target, tclass }: Question,
+  permission: string,
+  index: RuleIndex,
+) {
   const [from, to] = [parseContext(source).type, parseContext(target).type];
   return index.find(from, to, tclass, permission).filter(({ kind }) => kind === "allow");
 }
 
 /** Booleans any one of which, switched, makes a rule hold. */
-function switchesFor(
+export function switchesFor(
   rules: readonly Rule[],
   values: ReadonlyMap<string, boolean>,
-  engine: PolicyEngine,
+  db: PolicyDb,
 ): BooleanValue[] {
   const found = new Map<string, BooleanValue>();
   for (const { condition } of rules) {
     for (const name of condition?.booleans ?? []) {
-      const now = values.get(name) ?? engine.db.booleans.find((it) => it.name === name)!.on;
+      const now = values.get(name) ?? db.booleans.find((it) => it.name === name)!.on;
       if (condition!.holds(new Map([...values, [name, !now]]))) {
         found.set(name, { name, value: !now });
       }

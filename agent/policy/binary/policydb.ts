@@ -4,12 +4,26 @@ import { type Conditional, readRules, type RuleTable } from "./rules.ts";
 import { type PolicyBoolean, type PolicyClass, readSymbols, type Symbols } from "./symbols.ts";
 import { skipToAttributes } from "./tail.ts";
 
+/** User and role of the system's own processes. */
+const SYSTEM_USER = "system_u";
+const SYSTEM_ROLE = "system_r";
+/** Of what is no process; every type goes with it. */
+const OBJECT_ROLE = "object_r";
+
+/** Whom a context belongs to. */
+interface Holder {
+  readonly user: string;
+  readonly role: string;
+}
+
 /**
  * What stands in a binary policy: its symbols, and its access vector rules. It answers no question
  * about access: constraints are skipped, and libsepol or the kernel decides.
  */
 export class PolicyDb {
   readonly version: number;
+  /** Its contexts have levels. */
+  readonly mls: boolean;
   readonly handleUnknown: HandleUnknown;
   readonly classes: ReadonlyMap<string, PolicyClass>;
   readonly booleans: readonly PolicyBoolean[];
@@ -21,6 +35,8 @@ export class PolicyDb {
   readonly #permissive: ReadonlySet<number>;
   /** By the value of a type: its own and those of its attributes. */
   readonly #groups: readonly (readonly number[])[];
+  /** By the value of a type. */
+  #holders: ReadonlyMap<number, Holder> | undefined;
   /** By the value of an attribute. */
   #members: ReadonlyMap<number, readonly string[]> | undefined;
 
@@ -30,7 +46,7 @@ export class PolicyDb {
    */
   constructor(bytes: Uint8Array) {
     const cursor = new Cursor(bytes);
-    const { version, handleUnknown, permissive, contextTables } = readHeader(cursor);
+    const { version, mls, handleUnknown, permissive, contextTables } = readHeader(cursor);
     this.#symbols = readSymbols(cursor, version);
     const { rules, conditionals } = readRules(cursor);
     skipToAttributes(cursor, version, contextTables);
@@ -39,6 +55,7 @@ export class PolicyDb {
     if (cursor.at !== bytes.length) cursor.fail("the file goes on after its end");
     this.#permissive = permissive;
     this.version = version;
+    this.mls = mls;
     this.handleUnknown = handleUnknown;
     this.classes = classes;
     this.booleans = booleans;
@@ -81,6 +98,12 @@ export class PolicyDb {
     return this.#groups[value] ?? [];
   }
 
+  /** User and role of a context that the policy accepts with this type; system_u's before others'. */
+  holderOf(type: string): Holder {
+    this.#holders ??= this.#holdersOfTypes();
+    return this.#holders.get(this.valueOf(type) ?? -1) ?? { user: SYSTEM_USER, role: OBJECT_ROLE };
+  }
+
   isPermissive(type: string): boolean {
     return this.#permissive.has(this.valueOf(type) ?? -1);
   }
@@ -98,5 +121,21 @@ export class PolicyDb {
       }
     }
     return members;
+  }
+
+  #holdersOfTypes(): ReadonlyMap<number, Holder> {
+    const holders = new Map<number, Holder>();
+    const { users, roles } = this.#symbols;
+    // What is set last counts.
+    const ranked = (name: string) => name === SYSTEM_ROLE || name === SYSTEM_USER ? 1 : 0;
+    for (const user of [...users].sort((a, b) => ranked(a.name) - ranked(b.name))) {
+      const its = roles.filter(({ name, value }) =>
+        name !== OBJECT_ROLE && user.roles.includes(value)
+      );
+      for (const { name: role, types } of its.sort((a, b) => ranked(a.name) - ranked(b.name))) {
+        for (const type of types) holders.set(type, { user: user.name, role });
+      }
+    }
+    return holders;
   }
 }

@@ -22,6 +22,19 @@ export interface PolicyType {
   readonly isAttribute: boolean;
 }
 
+/** A role, and by value the types that a context with it may have. */
+export interface PolicyRole {
+  readonly name: string;
+  readonly value: number;
+  readonly types: readonly number[];
+}
+
+/** An SELinux user, and by value the roles that a context with it may have. */
+export interface PolicyUser {
+  readonly name: string;
+  readonly roles: readonly number[];
+}
+
 export interface Symbols {
   readonly classes: ReadonlyMap<string, PolicyClass>;
   /** By their value, which counts from 1; under 0 there is none. */
@@ -29,6 +42,8 @@ export interface Symbols {
   /** Aliases included. */
   readonly typeValues: ReadonlyMap<string, number>;
   readonly booleans: readonly PolicyBoolean[];
+  readonly roles: readonly PolicyRole[];
+  readonly users: readonly PolicyUser[];
 }
 
 /** Expression of a constraint that names types, roles or users. */
@@ -45,9 +60,9 @@ const ATTRIBUTE = 2;
 export function readSymbols(cursor: Cursor, version: number): Symbols {
   const commons = new Map(table(cursor, () => readCommon(cursor)));
   const classes = table(cursor, () => readClass(cursor, version, commons));
-  table(cursor, () => skipRole(cursor));
+  const roles = table(cursor, () => readRole(cursor));
   const { types, typeValues } = readTypes(cursor);
-  table(cursor, () => skipUser(cursor));
+  const users = table(cursor, () => readUser(cursor));
   const booleans = table(cursor, () => readBoolean(cursor));
   table(cursor, () => skipLevel(cursor));
   table(cursor, () => skipCategory(cursor));
@@ -56,6 +71,8 @@ export function readSymbols(cursor: Cursor, version: number): Symbols {
     types,
     typeValues,
     booleans,
+    roles,
+    users,
   };
 }
 
@@ -111,11 +128,11 @@ function skipConstraints(cursor: Cursor, count: number, version: number): void {
   }
 }
 
-function skipRole(cursor: Cursor): void {
-  const [length] = cursor.u32s(3);
-  cursor.skip(length!);
+function readRole(cursor: Cursor): PolicyRole {
+  const [length, value] = cursor.u32s(3);
+  const name = cursor.name(length!);
   cursor.skipBitmap(); // dominates
-  cursor.skipBitmap(); // types
+  return { name, value: value!, types: cursor.bitmap() };
 }
 
 function readTypes(cursor: Cursor): Pick<Symbols, "types" | "typeValues"> {
@@ -131,13 +148,14 @@ function readTypes(cursor: Cursor): Pick<Symbols, "types" | "typeValues"> {
   return { types, typeValues };
 }
 
-function skipUser(cursor: Cursor): void {
+function readUser(cursor: Cursor): PolicyUser {
   const [length] = cursor.u32s(3);
-  cursor.skip(length!);
-  cursor.skipBitmap(); // roles
+  const name = cursor.name(length!);
+  const roles = cursor.bitmap();
   skipMlsRange(cursor);
   cursor.u32(); // default level
   cursor.skipBitmap();
+  return { name, roles };
 }
 
 /** struct mls_range: one level, or two. */

@@ -1,0 +1,244 @@
+import type { PolicyDb } from "../binary/policydb.ts";
+import type { PolicyClass } from "../binary/symbols.ts";
+import type { BooleanValues } from "../binary/with_booleans.ts";
+import type { Question } from "../engine.ts";
+import type { Assertion, Name } from "./assertion.ts";
+import { Contexts } from "./contexts.ts";
+import { choose, type Expanded, expandTypes, type Party } from "./expand.ts";
+import type { Access, Reach } from "./reach.ts";
+import { type PlannedState, planStates } from "./states.ts";
+import type { Outcome } from "./verdict.ts";
+
+/** One question, and what the answers should be. */
+export interface Request {
+  readonly question: Question;
+  readonly expected: ReadonlyMap<string, "allowed" | "denied">;
+}
+
+/** What an assertion comes to with one policy: nothing is asked yet. */
+export interface Plan {
+  readonly assertion: Assertion;
+  readonly states: readonly PlannedState[];
+  readonly requests: readonly Request[];
+  readonly pairs: number;
+  readonly notes: readonly string[];
+  /** Its outcome when there is nothing to ask. */
+  readonly known?: { readonly outcome: Outcome; readonly reason: string };
+}
+
+/** @param fixed Values of booleans that hold for all assertions. */
+export function plan(
+  assertion: Assertion,
+  db: PolicyDb,
+  reach: Reach,
+  fixed: BooleanValues,
+): Plan {
+  const state = Object.fromEntries(assertion.when.map(({ name, on }) => [name.name, on]));
+  const nothing = { assertion, states: [{ state, asked: {} }], requests: [], pairs: 0 };
+  if (assertion.disable !== undefined) {
+    return { ...nothing, notes: [], known: { outcome: "disabled", reason: assertion.disable } };
+  }
+  const parts = expand(assertion, db);
+  const notes = parts.leftOut.map((it) => `left out: the policy has no ${it}`);
+  const known = outcomeOf(assertion, parts, db, fixed);
+  if (known !== undefined) return { ...nothing, notes: [], known };
+  const accesses = accessesOf(parts);
+  const fd = openerAccess(parts, db);
+  const relevant = new Set(
+    [...accesses, ...fd].flatMap((access) => [...reach.booleans(access)]),
+  );
+  const { states, independent } = planStates(parts, fixed, relevant, db);
+  if (states.length === 0) {
+    const reason = `its rules depend on ${relevant.size} booleans (name those of importance)`;
+    return { ...nothing, notes, known: { outcome: "unknown", reason } };
+  }
+  const { requests, pairs } = requestsOf(assertion, parts, accesses, db, reach);
+  const once = independent.map((name) => `asked once: no rule of it depends on ${name}`);
+  return { assertion, states, requests, pairs, notes: [...notes, ...once] };
+}
+
+/** An assertion's names, as one policy has them. */
+interface Parts {
+  readonly sources: readonly Party[];
+  /** `undefined` for `self`. */
+  readonly targets: readonly Party[] | undefined;
+  readonly classes: readonly {
+    readonly tclass: PolicyClass;
+    readonly expected: Request["expected"];
+  }[];
+  readonly opener: Party | undefined;
+  readonly when: BooleanValues;
+  readonly booleans: readonly string[] | "all";
+  readonly missing: readonly string[];
+  readonly leftOut: readonly string[];
+  /** Where nothing is left to ask about: the optional names that this is for want of. */
+  readonly emptied: readonly string[] | undefined;
+}
+
+function expand(assertion: Assertion, db: PolicyDb): Parts {
+  const isSelf = assertion.target.some(({ name }) => name === "self");
+  const sources = expandTypes(assertion.source, db);
+  const targets = isSelf ? NONE : expandTypes(assertion.target, db);
+  const opener = assertion.opener === undefined ? NONE : expandTypes([assertion.opener], db);
+  const hasBoolean = (name: string) => db.booleans.some((it) => it.name === name);
+  const isAll = assertion.booleans === "all";
+  const booleans = choose("boolean", isAll ? [] : assertion.booleans, hasBoolean);
+  const when = choose("boolean", assertion.when.map(({ name }) => name), hasBoolean);
+  const classes = choose("class", assertion.classes, (name) => db.classes.has(name));
+  const wanted = classes.found.map((name) => permissionsOf(assertion, db.classes.get(name)!));
+  const usable = wanted.filter(({ expected }) => expected.size > 0);
+  const all = [sources, targets, opener, booleans, when, classes, ...wanted];
+  const emptied = [
+    ...sources.found.length === 0 ? [sources] : [],
+    ...!isSelf && targets.found.length === 0 ? [targets] : [],
+    ...usable.length === 0 ? [classes, ...wanted] : [],
+    ...[when, opener].filter(({ leftOut }) => leftOut.length > 0),
+  ];
+  return {
+    sources: sources.found,
+    targets: isSelf ? undefined : targets.found,
+    classes: usable,
+    opener: opener.found[0],
+    when: Object.fromEntries(assertion.when.map(({ name, on }) => [name.name, on])),
+    booleans: isAll ? "all" : booleans.found,
+    missing: unique(all.flatMap(({ missing }) => missing)),
+    leftOut: unique(all.flatMap(({ leftOut }) => leftOut)),
+    emptied: emptied.length > 0 ? unique(emptied.flatMap(({ leftOut }) => leftOut)) : undefined,
+  };
+}
+
+const NONE: Expanded<Party> = { found: [], missing: [], leftOut: [] };
+const unique = (texts: readonly string[]) => [...new Set(texts)];
+
+function permissionsOf({ allow, never, only }: Assertion, tclass: PolicyClass) {
+  const pick = (names: readonly Name[]) =>
+    choose("permission", names, (name) => tclass.permissions.includes(name));
+  const [allowed, denied, kept] = [pick(allow), pick(never), pick(only ?? [])];
+  const expected = new Map<string, "allowed" | "denied">();
+  if (only !== undefined) {
+    for (const it of tclass.permissions) if (!kept.found.includes(it)) expected.set(it, "denied");
+  }
+  for (const it of denied.found) expected.set(it, "denied");
+  for (const it of allowed.found) expected.set(it, "allowed");
+  const ofClass = (it: string) => `${it} of class "${tclass.name}"`;
+  return {
+    tclass,
+    expected,
+    missing: [allowed, denied, kept].flatMap(({ missing }) => missing.map(ofClass)),
+    leftOut: [allowed, denied, kept].flatMap(({ leftOut }) => leftOut.map(ofClass)),
+  };
+}
+
+function outcomeOf(
+  { relation, when }: Assertion,
+  { missing, emptied }: Parts,
+  db: PolicyDb,
+  fixed: BooleanValues,
+): Plan["known"] {
+  if (missing.length > 0) {
+    return { outcome: "unknown", reason: `the policy has no ${missing.join(", no ")}` };
+  }
+  if (emptied !== undefined && emptied.length > 0) {
+    return { outcome: "not-applicable", reason: `the policy has no ${emptied.join(", no ")}` };
+  }
+  if (emptied !== undefined) {
+    return { outcome: "unknown", reason: "its exceptions leave nothing of what it names" };
+  }
+  if (relation !== undefined && !db.mls) {
+    return { outcome: "unknown", reason: `"${relation}": the policy has no categories` };
+  }
+  const other = when.find(({ name, on }) => (fixed[name.name] ?? on) !== on);
+  if (other === undefined) return undefined;
+  const [is, speaks] = other.on ? ["off", "on"] : ["on", "off"];
+  const reason = `it speaks of ${other.name.name}=${speaks}, which is fixed to be ${is}`;
+  return { outcome: "not-applicable", reason };
+}
+
+const typesOf = (parties: readonly Party[]) => parties.map(({ type }) => type);
+
+function accessesOf({ sources, targets, classes }: Parts): Access[] {
+  const [from, to] = [typesOf(sources), typesOf(targets ?? sources)];
+  return classes.map(({ tclass, expected }) => ({
+    sources: from,
+    targets: to,
+    tclass,
+    permissions: [...expected.keys()],
+  }));
+}
+
+function openerAccess({ sources, opener }: Parts, db: PolicyDb): Access[] {
+  const tclass = db.classes.get("fd");
+  if (opener === undefined || tclass === undefined) return [];
+  return [{ sources: typesOf(sources), targets: [opener.type], tclass, permissions: ["use"] }];
+}
+
+function requestsOf(
+  assertion: Assertion,
+  { sources, targets, classes, opener }: Parts,
+  accesses: readonly Access[],
+  db: PolicyDb,
+  reach: Reach,
+): { readonly requests: Request[]; readonly pairs: number } {
+  const contexts = new Contexts(db, assertion.relation);
+  const requests: Request[] = [];
+  const ask = (source: Party, target: Party, of: Parts["classes"][number]) => {
+    const from = contexts.source(source);
+    requests.push({
+      question: {
+        source: from,
+        target: targets === undefined ? from : contexts.target(target, source),
+        tclass: of.tclass.name,
+        permissions: [...of.expected.keys()],
+      },
+      expected: of.expected,
+    });
+  };
+  for (const [i, of] of classes.entries()) {
+    if (targets === undefined) { for (const source of sources) ask(source, source, of); }
+    else {
+      for (const [s, t] of pairsToAsk(sources, targets, accesses[i]!, of.expected, db, reach)) {
+        ask(sources[s]!, targets[t]!, of);
+      }
+    }
+  }
+  if (opener !== undefined) {
+    const target = contexts.opener(opener);
+    for (const source of sources) {
+      requests.push({
+        question: { source: contexts.source(source), target, tclass: "fd", permissions: ["use"] },
+        expected: FD_USE,
+      });
+    }
+  }
+  return { requests, pairs: sources.length * (targets?.length ?? 1) * classes.length };
+}
+
+const FD_USE: Request["expected"] = new Map([["use", "allowed"]]);
+
+/**
+ * All pairs; of those to which something should be denied, and which no rule reaches in any state of
+ * booleans, none: there are millions where an assertion speaks of every type, and they are denied.
+ */
+function pairsToAsk(
+  sources: readonly Party[],
+  targets: readonly Party[],
+  access: Access,
+  expected: Request["expected"],
+  db: PolicyDb,
+  reach: Reach,
+): Iterable<readonly [source: number, target: number]> {
+  const isGiven = [...sources, ...targets].some(({ context }) => context !== undefined);
+  if (isGiven || [...expected.values()].includes("allowed")) {
+    return everyPair(sources.map((_, s) => s), targets.length);
+  }
+  const permissive = sources.flatMap(({ type }, s) => db.isPermissive(type) ? s : []);
+  const reached = reach.pairs(access).filter(([s]) => !permissive.includes(s));
+  return [...everyPair(permissive, targets.length), ...reached];
+}
+
+function everyPair(
+  sources: readonly number[],
+  targets: number,
+): (readonly [source: number, target: number])[] {
+  return sources.flatMap((s) => Array.from({ length: targets }, (_, t) => [s, t] as const));
+}
