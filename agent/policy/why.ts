@@ -57,7 +57,7 @@ export function rulesFor(
   { source, target, tclass }: Question,
   permission: string,
   index: RuleIndex,
-) {
+): Rule[] {
   const [from, to] = [parseContext(source).type, parseContext(target).type];
   return index.find(from, to, tclass, permission).filter(({ kind }) => kind === "allow");
 }
