@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { HostUse, ProcessUse } from "../label/boolean_plan.ts";
 import { parseContext } from "../label/context.ts";
+import { GUEST_TYPES } from "../label/guest_types.ts";
 import { parseMountinfo } from "../label/mount.ts";
 import { kernel } from "../label/selinux.ts";
 import type { State } from "../audit/state.ts";
@@ -9,14 +10,6 @@ import { cgroupOf, membersOf } from "../process/cgroup.ts";
 import { processContexts } from "../process/contexts.ts";
 import { descriptorsOf } from "../process/descriptor.ts";
 
-/** Guests' domains of the reference policy and of Fedora's. */
-const GUESTS = [
-  "svirt_t",
-  "svirt_prot_exec_t",
-  "svirt_tcg_t",
-  "svirt_kvm_net_t",
-  "svirt_qemu_net_t",
-];
 /** Domains besides guests that virt_use_nfs and its like give access to. */
 const GOVERNED = ["virtd_t", "virtqemud_t", "virtstoraged_t"];
 
@@ -29,7 +22,7 @@ const GOVERNED = ["virtd_t", "virtqemud_t", "virtstoraged_t"];
 export function hostUse(state: State | undefined): HostUse {
   const passed = passedBy(state);
   const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"));
-  const isGuest = (domain: string) => GUESTS.includes(domain);
+  const isGuest = (domain: string) => GUEST_TYPES.includes(domain);
   const isGoverned = (domain: string) => GOVERNED.includes(domain);
   const processes = processContexts().flatMap(({ pid, context: text }): ProcessUse[] => {
     const context = tryParse(text);

@@ -185,6 +185,23 @@ export const COMMANDS: readonly Command[] = [
     load: () => import("./policy_matrix.ts"),
   },
   {
+    name: "policy explain",
+    operands: "[AVC|FILE|-...]",
+    summary: "what was denied, what said no, what to do: a denial, or logs with denials",
+    options: {
+      policy,
+      log: { type: "string", value: "FILE", help: "the agent's log, for whose images they are" },
+      expect: {
+        type: "string",
+        value: "FILE.toml",
+        help: "denials that are expected: fail on others, and on those that are missing",
+      },
+      "print-expect": { type: "boolean", help: "print such a file for these denials" },
+      json,
+    },
+    load: () => import("./policy_explain.ts"),
+  },
+  {
     name: "audit show",
     operands: "",
     summary: "the log, one record a line",

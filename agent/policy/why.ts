@@ -27,22 +27,49 @@ export function why(
   engine: PolicyEngine,
   index: RuleIndex,
 ): ReadonlyMap<string, Why> {
-  const [answer] = engine.ask([question]);
-  return new Map([...answer!.decisions].map(([permission, decision]) => {
-    if (decision.answer === "unknown") {
-      return [permission, { ...decision, rules: [], booleans: [] }];
-    }
-    const rules = rulesFor(question, permission, index);
-    const values = new Map(Object.entries(question.booleans ?? {}));
-    const holding = rulesBehind(question, permission, index);
-    const booleans = decision.answer === "denied" && holding.length === 0
-      ? switchesFor(rules, values, engine.db).map((it) => ({
-        ...it,
-        then: askWith(question, permission, it, engine),
-      }))
-      : [];
-    return [permission, { ...decision, rules: holding, booleans }];
-  }));
+  return whyAll([question], engine, index)[0]!;
+}
+
+/** The same for many questions, in their order: the engine is asked twice, however many there are. */
+export function whyAll(
+  questions: readonly Question[],
+  engine: PolicyEngine,
+  index: RuleIndex,
+): readonly ReadonlyMap<string, Why>[] {
+  const supposed: Supposed[] = [];
+  const answers = engine.ask(questions).map(({ decisions }, i) =>
+    new Map([...decisions].map(([permission, decision]) => {
+      const found = { ...decision, rules: [] as readonly Rule[], booleans: [] as Switch[] };
+      if (decision.answer === "unknown") return [permission, found];
+      const question = questions[i]!;
+      found.rules = rulesBehind(question, permission, index);
+      if (decision.answer === "denied" && found.rules.length === 0) {
+        const rules = rulesFor(question, permission, index);
+        const values = new Map(Object.entries(question.booleans ?? {}));
+        for (const to of switchesFor(rules, values, engine.db)) {
+          const booleans = { ...question.booleans, [to.name]: to.value };
+          const asked = { ...question, permissions: [permission], booleans };
+          supposed.push({ question: asked, to, answerTo: found.booleans });
+        }
+      }
+      return [permission, found];
+    }))
+  );
+  const then = supposed.length === 0 ? [] : engine.ask(supposed.map(({ question }) => question));
+  for (const [i, { question, to, answerTo }] of supposed.entries()) {
+    answerTo.push({ ...to, then: then[i]!.decisions.get(question.permissions[0]!)! });
+  }
+  return answers;
+}
+
+/** A boolean switched, and what the policy says then. */
+type Switch = Why["booleans"][number];
+
+/** A question with one boolean switched, and where its answer goes. */
+interface Supposed {
+  readonly question: Question;
+  readonly to: BooleanValue;
+  readonly answerTo: Switch[];
 }
 
 /** Rules that grant a permission with booleans as the question has them. */
@@ -78,15 +105,4 @@ export function switchesFor(
     }
   }
   return [...found.values()].sort((a, b) => a.name < b.name ? -1 : 1);
-}
-
-function askWith(
-  question: Question,
-  permission: string,
-  { name, value }: BooleanValue,
-  engine: PolicyEngine,
-): PolicyDecision {
-  const booleans = { ...question.booleans, [name]: value };
-  const [answer] = engine.ask([{ ...question, permissions: [permission], booleans }]);
-  return answer!.decisions.get(permission)!;
 }

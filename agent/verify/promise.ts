@@ -14,6 +14,7 @@ export const PROMISES = {
   inherited: "promise 1, inherited, never opened",
   others: "promise 2, nobody else's",
   frozen: "promise 3, frozen means frozen",
+  recorded: "promise 5, no record, no grant",
 } as const;
 
 /** Which promise it would break if a guest could do this to one of its own files. */
