@@ -13,7 +13,7 @@ import { recover } from "../operation/recover.ts";
 import { settle } from "../operation/settle.ts";
 import { Turns } from "../operation/turns.ts";
 import { whyFailed } from "../operation/why_failed.ts";
-import { watchBooleans } from "../service/boolean_watch.ts";
+import { watchOpening } from "../service/opening_watch.ts";
 import { guestInterface } from "../service/guest_interface.ts";
 import { watchRemovals } from "../service/removal_watch.ts";
 import { serve } from "../service/varlink.ts";
@@ -88,9 +88,9 @@ async function guard(
       terminal.err(`${guest.name}: ${text}`);
     }
     guarding.push(serve(place.control, offer(attached, host, stop, turns), [context.type]));
-    guarding.push(watchBooleans(attached, host, (name) => {
-      terminal.err(`${guest.name}: ${name} was switched on: the guest can open images by path`);
-      if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(`${name} was switched on`);
+    guarding.push(watchOpening(attached, host, (what) => {
+      terminal.err(`${guest.name}: ${what}`);
+      if (host.settings.onBooleanOn === "stop-guest") wanted.resolve(what);
     }));
     guarding.push(watchRemovals(attached, host, (text) => {
       terminal.err(`${guest.name}: ${text}`);

@@ -1,4 +1,3 @@
-import { readdirSync } from "node:fs";
 import type { Avc } from "../audit/avc.ts";
 import { AvcStream } from "../audit/avc_stream.ts";
 import { booleans } from "../label/boolean.ts";
@@ -122,7 +121,10 @@ export function openSources(terminal: Terminal): Sources {
     policy(before) {
       const status = selinuxStatus();
       const isSame = before?.status?.policyLoad === status?.policyLoad;
-      return { status, booleans: before !== undefined && isSame ? before.booleans : allBooleans() };
+      return {
+        status,
+        booleans: before !== undefined && isSame ? before.booleans : booleans.all(),
+      };
     },
     takeAvcs: () => stream && avcs.splice(0),
     [Symbol.dispose]: () => stream?.[Symbol.dispose](),
@@ -139,11 +141,6 @@ function openStream(terminal: Terminal): AvcStream | undefined {
     );
     return undefined;
   }
-}
-
-function allBooleans(): Map<string, boolean> {
-  const names = readdirSync("/sys/fs/selinux/booleans");
-  return new Map(names.map((name) => [name, booleans.read(name)?.active ?? false]));
 }
 
 /** Watches until somebody presses Ctrl-C. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { libselinux } from "../../ffi/libselinux.ts";
 import { SystemError } from "../../ffi/errno.ts";
 
@@ -17,9 +17,14 @@ export interface BooleanState {
 export interface Booleans {
   /** `undefined` when the policy has no such boolean. */
   read(name: string): BooleanState | undefined;
+  /** Active values of all, by name. */
+  all(): ReadonlyMap<string, boolean>;
   /** Sets it until the next boot or policy load. @throws `SystemError` `EACCES`, `ENOENT`. */
   write(name: string, value: boolean): void;
 }
+
+/** One file a boolean; selinux(8). */
+const FOLDER = "/sys/fs/selinux/booleans";
 
 const SET_HINT = "The policy does not let the agent set booleans. As an administrator: " +
   "setsebool svirt_agent_set_booleans on, or set this one yourself with setsebool.";
@@ -35,6 +40,13 @@ export const booleans: Booleans = {
     }
     const pending = libselinux().security_get_boolean_pending(name);
     return { name, active: active === 1, pending: pending === 1, persistent: persistent(name) };
+  },
+
+  all() {
+    const names = readdirSync(FOLDER);
+    return new Map(
+      names.map((name) => [name, libselinux().security_get_boolean_active(name) === 1]),
+    );
   },
 
   write(name, value) {

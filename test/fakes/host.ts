@@ -63,11 +63,14 @@ export class FakeHost implements Host, Disposable {
   readonly settings: Host["settings"];
   /** Booleans that are on. */
   readonly on: Set<string> = new Set();
+  /** Names of booleans that the policy has. */
+  known: readonly string[] = ["virt_use_nfs"];
   readonly booleans: Host["booleans"] = {
     read: (name) => {
       const active = this.on.has(name);
       return { name, active, pending: active, persistent: null };
     },
+    all: () => new Map(this.known.map((name) => [name, this.on.has(name)])),
     write: (name, value) => void (value ? this.on.add(name) : this.on.delete(name)),
   };
   readonly policy: Host["policy"] = {

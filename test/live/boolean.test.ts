@@ -81,6 +81,34 @@ describe("virt_use_nfs switched on while a guest runs on NFS", () => {
   });
 });
 
+describe("another boolean of the policy that lets guests open NFS", () => {
+  it("is noticed by what the policy answers: use_nfs_home_dirs of the reference policy", async () => {
+    makeBase("nfs42");
+    const guest = await makeGuest("web1", "nfs42");
+    const run = await new Run("web1", guest.file).running();
+    await must("setsebool", "use_nfs_home_dirs", "on");
+    const what = "use_nfs_home_dirs was switched on: the guest can open images by path";
+    const deadline = Date.now() + 20_000;
+    while (!run.output.includes(what) && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const { status, stdout } = await svirtAgent("verify", "web1");
+    await must("setsebool", "use_nfs_home_dirs", "off");
+    assert.ok(run.output.includes(what), run.output);
+    assert.equal(status, 1, stdout);
+    assert.equal(await run.stop(), 0, run.output);
+  });
+
+  it("keeps a guest from being started while it is on", async () => {
+    await must("setsebool", "use_nfs_home_dirs", "on");
+    const guest = await makeGuest("web2", "nfs42");
+    const { status, stderr } = await svirtAgent("run", guest.file);
+    await must("setsebool", "use_nfs_home_dirs", "off");
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /open is allowed/);
+  });
+});
+
 describe("svirt_agent_read_audit switched off", () => {
   let run: Run;
   before(async () => {

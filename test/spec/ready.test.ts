@@ -71,6 +71,7 @@ describe("storage without labels", () => {
         const is = active.includes(name);
         return { name, active: is, pending: is, persistent: null };
       },
+      all: () => new Map(),
       write() {},
     });
 
