@@ -14,7 +14,7 @@ const ROUNDS = { warmUp: 10, rounds: 100 };
  * A descriptor into one fdset of a real QEMU and the answer back, over the product's monitor and in
  * C. Both talk to the same QEMU, each over a monitor of its own; figures are medians of one round.
  */
-export async function measureAddFd({ folder, sockets, say }: Bench): Promise<Row[]> {
+export async function measureAddFd({ folder, sockets, compiled, say }: Bench): Promise<Row[]> {
   const program = await compilePeer("add_fd", folder);
   const image = join(folder, "image");
   writeFileSync(image, "");
@@ -27,7 +27,10 @@ export async function measureAddFd({ folder, sockets, say }: Bench): Promise<Row
     ]);
     const [ours, peer] = qemu.monitors as [string, string];
     const script = "test/bench/ours/add_fd.ts";
-    using us = Contender.start([...runtimeCommand(runtime, script), ours, image], runtime.name);
+    using us = Contender.start(
+      [...runtimeCommand(runtime, script, compiled), ours, image],
+      runtime.name,
+    );
     using them = Contender.start([program, peer, image], "add_fd.c");
     const round = (one: Contender) => ({
       round: async () => median(await one.ask(String(BATCH))),

@@ -13,13 +13,13 @@ const ROUNDS = { node: { warmUp: 10, rounds: 500 }, others: { warmUp: 10, rounds
  * Records appended to the audit log, each on the disk when the next one comes, beside write and
  * fdatasync of the same bytes in C, on the same filesystem.
  */
-export async function measureAppend({ folder, say }: Bench): Promise<Row[]> {
+export async function measureAppend({ folder, compiled, say }: Bench): Promise<Row[]> {
   const program = await compilePeer("append", folder);
   const rows: Row[] = [];
   for (const runtime of runtimes()) {
     say(`audit log on ${runtime.name}`);
     const log = join(folder, `${runtime.name}.jsonl`);
-    const command = [...runtimeCommand(runtime, "test/bench/ours/append.ts"), log];
+    const command = [...runtimeCommand(runtime, "test/bench/ours/append.ts", compiled), log];
     using us = Contender.start(command, runtime.name);
     // The peer writes what is in the log, so the log has to be one round ahead.
     await us.ask(String(BATCH));

@@ -16,7 +16,7 @@ const ROUNDS = { warmUp: 4, rounds: 21 };
  *
  * `ours/attach.ts` says what it leaves out; the peer makes the same system calls.
  */
-export async function measureAttach({ folder, sockets, say }: Bench): Promise<Row[]> {
+export async function measureAttach({ folder, sockets, compiled, say }: Bench): Promise<Row[]> {
   if (process.getuid?.() !== 0) {
     throw new MissingError("it takes root to open files as QEMU's user");
   }
@@ -32,7 +32,7 @@ export async function measureAttach({ folder, sockets, say }: Bench): Promise<Ro
       return path;
     };
     const ours = images("ours"), peer = images("peer");
-    const command = runtimeCommand(runtime, "test/bench/ours/attach.ts");
+    const command = runtimeCommand(runtime, "test/bench/ours/attach.ts", compiled);
     using us = Contender.start([...command, ours, `${ours}.log`], runtime.name);
     using them = Contender.start([program, peer, `${peer}.log`], "attach.c");
     const bar = { name: `attach ${runtime.name}`, unit: "us", bar: 2 } as const;

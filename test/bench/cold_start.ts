@@ -7,12 +7,12 @@ import type { Bench } from "./measurement.ts";
 const ROUNDS = { warmUp: 2, rounds: 21 };
 
 /** `svirt-agent --help` beside a program of the same runtime that does nothing. */
-export async function measureColdStart({ say }: Bench): Promise<Row[]> {
+export async function measureColdStart({ compiled, say }: Bench): Promise<Row[]> {
   const rows: Row[] = [];
   for (const runtime of runtimes()) {
     say(`cold start on ${runtime.name}`);
-    const ours = [...runtimeCommand(runtime, "agent/main.ts"), "--help"];
-    const empty = runtimeCommand(runtime, "test/bench/ours/nothing.ts");
+    const ours = [...runtimeCommand(runtime, "agent/main.ts", compiled), "--help"];
+    const empty = runtimeCommand(runtime, "test/bench/ours/nothing.ts", compiled);
     const bar = { name: `--help ${runtime.name}`, unit: "ms", bar: 2 } as const;
     rows.push(await compare(bar, starting(ours), starting(empty), ROUNDS));
   }

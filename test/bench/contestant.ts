@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { findRuntimes, PROJECT, type Runtime } from "../lab/project.ts";
 
@@ -63,8 +64,17 @@ export function runtimes(): Runtime[] {
   return findRuntimes();
 }
 
-/** The command that runs one of the project's own `.ts` files. */
-export function runtimeCommand({ name, file }: Runtime, script: string): string[] {
+/**
+ * The command that runs one of the project's own `.ts` files.
+ *
+ * @param compiled The folder of the compiled tree: Node 22, which does not know `using`, runs that.
+ */
+export function runtimeCommand(
+  { name, file }: Runtime,
+  script: string,
+  compiled: string,
+): string[] {
+  if (name === "node22") return [file, join(compiled, script.replace(/\.ts$/, ".js"))];
   const options = name === "deno" ? ["run", "--quiet", "--allow-all", "--no-lock"] : [];
   return [file, ...options, script];
 }

@@ -10,13 +10,14 @@ import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { table } from "../../agent/command/terminal.ts";
+import { compileTo } from "../lab/compiled.ts";
 import { PROJECT } from "../lab/project.ts";
 import { measureAddFd } from "./add_fd.ts";
 import { measureAppend } from "./append.ts";
 import { measureAttach } from "./attach.ts";
 import { measureColdStart } from "./cold_start.ts";
 import { holds, type Row } from "./compare.ts";
-import type { Measure } from "./measurement.ts";
+import type { Bench, Measure } from "./measurement.ts";
 import { MissingError } from "./peer.ts";
 
 const MEASUREMENTS: Readonly<Record<string, Measure>> = {
@@ -58,7 +59,9 @@ async function main(args: string[]): Promise<number> {
   if (unknown !== undefined) throw new UsageError(`There is no measurement "${unknown}"`);
   preferThisProgram();
   const rows: Row[] = [];
-  for (const name of names) rows.push(...await measure(name, MEASUREMENTS[name]!));
+  using work = temporary();
+  await compileTo(work.compiled);
+  for (const name of names) rows.push(...await measure(name, work));
   process.stdout.write(json ? `${JSON.stringify(rows.map(rounded))}\n` : `${shown(rows)}\n`);
   return rows.every(holds) ? 0 : STATUS_FAILED;
 }
@@ -87,8 +90,8 @@ function parse(args: string[]) {
   }
 }
 
-/** A measurement that lacks something on this machine is left out, and says what. */
-async function measure(name: string, work: Measure): Promise<Row[]> {
+/** Where this run works; gone when it ends, also when it is interrupted. */
+function temporary(): Omit<Bench, "say"> & Disposable {
   // Not /tmp: where that is memory, fdatasync costs nothing.
   mkdirSync(join(PROJECT, ".lab"), { recursive: true });
   const folder = mkdtempSync(join(PROJECT, ".lab/bench-"));
@@ -97,15 +100,19 @@ async function measure(name: string, work: Measure): Promise<Row[]> {
     for (const path of [folder, sockets]) rmSync(path, { recursive: true, force: true });
   };
   process.once("exit", remove);
+  return { folder, sockets, compiled: join(folder, "dist"), [Symbol.dispose]: remove };
+}
+
+/** A measurement that lacks something on this machine is left out, and says what. */
+async function measure(name: string, work: Omit<Bench, "say">): Promise<Row[]> {
+  const folder = join(work.folder, name);
+  mkdirSync(folder);
   try {
-    return await work({ folder, sockets, say });
+    return await MEASUREMENTS[name]!({ ...work, folder, say });
   } catch (error) {
     if (!(error instanceof MissingError)) throw error;
     say(`${name} is left out: ${error.message}`);
     return [];
-  } finally {
-    process.off("exit", remove);
-    remove();
   }
 }
 

@@ -6,6 +6,8 @@ export interface Bench {
   readonly folder: string;
   /** For unix sockets, whose paths have to be short. */
   readonly sockets: string;
+  /** What the compiler made of the working tree. */
+  readonly compiled: string;
   /** Tells how far it is. */
   say(line: string): void;
 }

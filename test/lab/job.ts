@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { compileTo } from "./compiled.ts";
 import { hostCommand } from "./host_command.ts";
 import { PROJECT } from "./project.ts";
 
@@ -47,19 +48,7 @@ export async function writeJobDisk(job: Job, folder: string): Promise<string> {
  * three times as long while its types have to be stripped first.
  */
 async function addCompiled(disk: string, folder: string): Promise<void> {
-  const tsc = join(PROJECT, "node_modules/.bin/tsc");
-  // Errors are the type check's business; what can be emitted is.
-  await hostCommand([
-    tsc,
-    "--noEmit",
-    "false",
-    "--declaration",
-    "false",
-    "--outDir",
-    join(folder, "dist"),
-  ], {
-    cwd: PROJECT,
-  }).catch(() => {});
+  await compileTo(join(folder, "dist"));
   await hostCommand(["tar", "rf", disk, "-C", folder, "--transform=flags=r;s,^,src/,", "dist"]);
 }
 
