@@ -2,7 +2,7 @@
 export interface Terminal {
   out(line: string): void;
   err(line: string): void;
-  /** Empties the screen; absent where stdout is none. */
+  /** Empties the screen, where stdout is one. */
   clear?(): void;
 }
 
@@ -10,7 +10,9 @@ export interface Terminal {
 export const terminal: Terminal = {
   out: (line) => process.stdout.write(`${line}\n`),
   err: (line) => process.stderr.write(`${line}\n`),
-  ...(process.stdout.isTTY && { clear: () => process.stdout.write("\x1b[2J\x1b[H") }),
+  clear: () => {
+    if (process.stdout.isTTY) process.stdout.write("\x1b[2J\x1b[H");
+  },
 };
 
 /** Columns, each as wide as its widest cell. */
