@@ -11,8 +11,10 @@ import type { LibraryHandle } from "koffi";
 
 type Check = (value: unknown) => void;
 
-/** Inclusive range of an integer parameter, by its C type. */
-const INTEGERS: Readonly<Record<string, readonly [min: bigint, max: bigint]>> = {
+/** Of an integer parameter; both ends are in it. */
+type Range = readonly [min: bigint, max: bigint];
+
+const INTEGERS: Readonly<Record<string, Range>> = {
   int: [-(2n ** 31n), 2n ** 31n - 1n],
   "unsigned int": [0n, 2n ** 32n - 1n],
   uint32_t: [0n, 2n ** 32n - 1n],
@@ -35,13 +37,19 @@ const INTEGERS: Readonly<Record<string, readonly [min: bigint, max: bigint]>> = 
 export function bind(library: LibraryHandle, prototype: string): (...args: any[]) => any {
   const call = library.func(prototype);
   const { name, checks, variadic } = read(prototype);
+  const typed = new Map<string, Check>();
+  const checkTyped = (type: string, value: unknown) => {
+    let check = typed.get(type);
+    if (check === undefined) typed.set(type, check = checkFor(name, type));
+    check(value);
+  };
   return (...args: unknown[]) => {
     if (variadic ? args.length < checks.length : args.length !== checks.length) {
       throw new TypeError(`Cannot call ${name}: ${args.length} arguments, ${checks.length} wanted`);
     }
     for (let i = 0; i < checks.length; i++) checks[i]!(args[i]);
     for (let i = checks.length; i < args.length; i += 2) {
-      checkFor(name, String(args[i]))(args[i + 1]);
+      checkTyped(String(args[i]), args[i + 1]);
     }
     return call(...args);
   };
@@ -64,7 +72,7 @@ function checkFor(name: string, type: string): Check {
   if (bare === "char *" || bare === "str") return (value) => checkString(name, value);
   if (bare === "char **") return (value) => checkStrings(name, value);
   const range = INTEGERS[bare];
-  if (range !== undefined) return (value) => checkInteger(name, bare, range, value);
+  if (range !== undefined) return integerCheck(name, bare, range);
   if (bare.endsWith("*")) return (value) => checkPointer(name, bare, value);
   throw new SyntaxError(`Cannot check type "${type}" of ${name}: add it to ffi/check.ts`);
 }
@@ -85,19 +93,17 @@ function checkStrings(name: string, value: unknown): void {
   for (const one of value) checkString(name, one);
 }
 
-function checkInteger(
-  name: string,
-  type: string,
-  [min, max]: readonly [bigint, bigint],
-  value: unknown,
-): void {
-  if (typeof value === "number" ? !Number.isSafeInteger(value) : typeof value !== "bigint") {
-    throw new TypeError(`Cannot call ${name}: ${String(value)} is no integer`);
-  }
-  const exact = BigInt(value as number | bigint);
-  if (exact < min || exact > max) {
-    throw new RangeError(`Cannot call ${name}: ${exact} is no ${type}`);
-  }
+/** Numbers are compared as such: a call would otherwise make a bigint of each. */
+function integerCheck(name: string, type: string, [min, max]: Range): Check {
+  const low = Number(min), high = Number(max);
+  return (value) => {
+    if (typeof value === "bigint") {
+      if (value >= min && value <= max) return;
+    } else if (!Number.isSafeInteger(value)) {
+      throw new TypeError(`Cannot call ${name}: ${String(value)} is no integer`);
+    } else if ((value as number) >= low && (value as number) <= high) return;
+    throw new RangeError(`Cannot call ${name}: ${String(value)} is no ${type}`);
+  };
 }
 
 function checkPointer(name: string, type: string, value: unknown): void {

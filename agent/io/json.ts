@@ -22,7 +22,7 @@ export function parseObject(bytes: Uint8Array, depth: number): Record<string, un
   throw new SyntaxError(`Cannot read ${excerpt(bytes)}: not a JSON object`);
 }
 
-const QUOTE = 0x22, BACKSLASH = 0x5c, OPEN = [0x5b, 0x7b], CLOSE = [0x5d, 0x7d];
+const QUOTE = 0x22, BACKSLASH = 0x5c;
 
 function requireDepth(bytes: Uint8Array, most: number): void {
   let depth = 0;
@@ -33,9 +33,11 @@ function requireDepth(bytes: Uint8Array, most: number): void {
       if (byte === BACKSLASH) i++;
       else if (byte === QUOTE) inString = false;
     } else if (byte === QUOTE) inString = true;
-    else if (OPEN.includes(byte) && ++depth > most) {
-      throw new SyntaxError(`Cannot read ${excerpt(bytes)}: nested more than ${most} deep`);
-    } else if (CLOSE.includes(byte)) depth--;
+    else if (byte === 0x5b || byte === 0x7b) { // [ {
+      if (++depth > most) {
+        throw new SyntaxError(`Cannot read ${excerpt(bytes)}: nested more than ${most} deep`);
+      }
+    } else if (byte === 0x5d || byte === 0x7d) depth--; // ] }
   }
 }
 

@@ -43,6 +43,7 @@ export class MessageSocket implements Disposable {
   #queued = 0;
   /** EPOLL* that the reactor waits for. */
   #wanted = EPOLLIN;
+  #listensLater = false;
   #partial: Uint8Array[] = [];
   #partialLength = 0;
   #closed = false;
@@ -94,10 +95,22 @@ export class MessageSocket implements Disposable {
     this.#want(0);
     const sent = this.send(bytes, passed);
     if (!this.#closed && this.#queue.length === 0) {
-      if (canReceive(this.#fd.number, ms)) this.#ready(EPOLLIN);
-      this.#want(EPOLLIN);
+      if (canReceive(this.#fd.number, ms)) {
+        this.#ready(EPOLLIN);
+        this.#listenLater();
+      } else this.#want(EPOLLIN);
     }
     return sent;
+  }
+
+  /** Whoever asks again at once spares the kernel two changes. */
+  #listenLater(): void {
+    if (this.#listensLater) return;
+    this.#listensLater = true;
+    setImmediate(() => {
+      this.#listensLater = false;
+      if (this.#wanted === 0) this.#want(EPOLLIN);
+    });
   }
 
   /** Tells the reactor what to wait for, EPOLL*, once the socket is not closed. */

@@ -48,7 +48,8 @@ interface Pending {
   readonly command: string;
   resolve(value: unknown): void;
   reject(error: Error): void;
-  timer: ReturnType<typeof setTimeout>;
+  /** Its deadline; none while the answer is waited for on the spot. */
+  timer?: ReturnType<typeof setTimeout>;
 }
 
 /** A reply lists at most a guest's block graph; 64 images stay far below. */
@@ -59,6 +60,8 @@ const REPLY_MS = 30_000;
 /** Most answers are there within; the others come over the reactor. */
 const SOON_MS = 2;
 const GREETING_MS = 20_000;
+
+const encoder = new TextEncoder();
 
 /**
  * A QMP connection: one command at a time or many, each with its own deadline, and descriptors
@@ -139,22 +142,30 @@ export class Monitor implements Disposable {
       passed?.[Symbol.dispose]();
       throw error;
     }
-    const reply = new Promise<unknown>((resolve, reject) => {
-      const late = () => {
-        this.#pending.delete(id);
-        reject(new MonitorError(`${this.path}: no reply to ${command} within ${timeoutMs} ms`));
-      };
-      this.#pending.set(id, { command, resolve, reject, timer: setTimeout(late, timeoutMs) });
-    });
     // A failed send ends the connection, and that rejects the reply.
-    const bytes = new TextEncoder().encode(text);
+    const reply = new Promise<unknown>((resolve, reject) => {
+      this.#pending.set(id, { command, resolve, reject });
+    });
+    const bytes = encoder.encode(text);
     // Several at once are sent without waiting in between.
     const alone = this.#pending.size === 1;
     const sent = alone
       ? this.#socket.ask(bytes, passed, SOON_MS)
       : this.#socket.send(bytes, passed);
     sent.catch(() => {});
+    this.#setDeadline(id, timeoutMs);
     return await reply;
+  }
+
+  /** Most commands are answered by now, and need none. */
+  #setDeadline(id: number, ms: number): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    pending.timer = setTimeout(() => {
+      this.#pending.delete(id);
+      const what = `no reply to ${pending.command} within ${ms} ms`;
+      pending.reject(new MonitorError(`${this.path}: ${what}`));
+    }, ms);
   }
 
   /** Hears every event until the answer is called. */
