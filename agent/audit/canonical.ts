@@ -22,6 +22,15 @@ export function canonical(value: unknown): string {
   return textOf(value, "", 0);
 }
 
+/**
+ * The members of a plain object as {@linkcode canonical} prints them, `"key":value`, in its order.
+ *
+ * @throws `TypeError` like {@linkcode canonical}.
+ */
+export function canonicalMembers(object: object): string[] {
+  return membersOf(object, "", 0);
+}
+
 function textOf(value: unknown, at: string, depth: number): string {
   switch (typeof value) {
     case "string":

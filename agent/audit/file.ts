@@ -8,8 +8,9 @@ import {
   openat2,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
+  type Statx,
 } from "../../ffi/libc.ts";
-import { identityOf, OwnedFd } from "../owned_fd.ts";
+import { type Identity, identityOf, OwnedFd } from "../owned_fd.ts";
 import { AuditError } from "./audit_error.ts";
 
 const resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
@@ -57,16 +58,19 @@ function syncFolder(path: string): void {
  * Does the path still name the open file? A log that was moved away or deleted takes records that
  * nobody will find, and the one in its place starts a second truth.
  *
+ * @param identity Of the open file.
+ * @returns What the path names, which is the open file.
  * @throws {@linkcode AuditError} `replaced`.
  */
-export function requireInPlace(fd: OwnedFd): void {
+export function requireInPlace(path: string, identity: Identity): Statx {
   try {
-    if (identityOf(lstatx(AT_FDCWD, fd.path)) === fd.identity) return;
+    const named = lstatx(AT_FDCWD, path);
+    if (identityOf(named) === identity) return named;
   } catch (error) {
     if (!(error instanceof SystemError) || error.code !== "ENOENT") throw error;
   }
   const hint = "Put it back, or restart the agent: nothing is granted until then.";
-  throw new AuditError("replaced", fd.path, "was moved away or deleted while in use", hint);
+  throw new AuditError("replaced", path, "was moved away or deleted while in use", hint);
 }
 
 function hintFor(code: string, path: string): string {

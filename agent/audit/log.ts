@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { SystemError } from "../../ffi/errno.ts";
 import * as libc from "../../ffi/libc.ts";
-import type { OwnedFd } from "../owned_fd.ts";
+import type { Identity, OwnedFd } from "../owned_fd.ts";
 import { AuditError } from "./audit_error.ts";
 import { follow } from "./chain.ts";
 import type { AuditEvent, FindingEvent } from "./event.ts";
@@ -42,6 +42,7 @@ export interface Decision<T> {
  */
 export class AuditLog implements Disposable {
   readonly #fd: OwnedFd;
+  readonly #identity: Identity;
   readonly #disk: Disk;
   readonly #now: () => Date;
   readonly #state: State = emptyState();
@@ -54,6 +55,7 @@ export class AuditLog implements Disposable {
   /** Takes ownership of `fd`. */
   private constructor(fd: OwnedFd, { disk = libc, now = () => new Date() }: AuditLogOptions) {
     this.#fd = fd;
+    this.#identity = fd.identity;
     this.#disk = disk;
     this.#now = now;
   }
@@ -143,8 +145,7 @@ export class AuditLog implements Disposable {
 
   /** Takes in what was appended since, by whomever. */
   #catchUp(options: AppendOptions): void {
-    requireInPlace(this.#fd);
-    const { size } = this.#fd.stat();
+    const { size } = requireInPlace(this.path, this.#identity);
     if (size === BigInt(this.#size)) return;
     if (size < BigInt(this.#size)) {
       throw this.#broken(this.#head.seq + 1, "was cut off while in use");

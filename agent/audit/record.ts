@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { canonical, MAX_DEPTH } from "./canonical.ts";
+import { canonical, canonicalMembers, MAX_DEPTH } from "./canonical.ts";
 import type { AuditEvent } from "./event.ts";
 
 /** What the log adds to an event; these four keys belong to it alone. */
@@ -46,7 +46,11 @@ export function seal(event: AuditEvent, previous: Head, time: Date = new Date())
     time: time.toISOString(),
     prev: previous.hash,
   };
-  const line = canonical({ ...body, hash: sha256(canonical(body)) });
+  const members = canonicalMembers(body);
+  const digest = sha256(`{${members.join(",")}}`);
+  const before = Object.keys(body).filter((key) => key < "hash").length;
+  members.splice(before, 0, `"hash":"${digest}"`);
+  const line = `{${members.join(",")}}`;
   if (Buffer.byteLength(line) > MAX_LINE) {
     throw new RangeError(`Cannot record "${event.event}": it is longer than ${MAX_LINE} bytes`);
   }
@@ -55,7 +59,7 @@ export function seal(event: AuditEvent, previous: Head, time: Date = new Date())
 
 /** The line of a record, without its newline. */
 export function text(record: AuditRecord): string {
-  return canonical(record);
+  return lineOf(record);
 }
 
 /** What the bytes of a record should have been. */
