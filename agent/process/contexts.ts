@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { type ContextOut, libselinux } from "../../ffi/libselinux.ts";
 
 /** A process and its security context. */
 export interface ProcessContext {
@@ -6,16 +7,13 @@ export interface ProcessContext {
   readonly context: string;
 }
 
-/** The contexts of all processes; one that ends meanwhile is left out. /proc/PID/attr/current */
+/** The contexts of all processes; one that ends meanwhile is left out. getcon(3) */
 export function processContexts(): ProcessContext[] {
+  const { getpidcon_raw } = libselinux();
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
   return pids.flatMap((pid) => {
-    try {
-      const context = readFileSync(`/proc/${pid}/attr/current`, "utf8").replace(/\0.*$/s, "");
-      return context === "" ? [] : [{ pid, context }];
-    } catch {
-      return [];
-    }
+    const con: ContextOut = [null];
+    return getpidcon_raw(pid, con) === 0 && con[0] ? [{ pid, context: con[0] }] : [];
   });
 }
 
