@@ -1,9 +1,4 @@
-import {
-  describeGroup,
-  describeSources,
-  type FindingGroup,
-  groupFindings,
-} from "../policy/assertion/group_findings.ts";
+import { describeFindings } from "../policy/assertion/describe.ts";
 import {
   type AssertionVerdict,
   countOutcomes,
@@ -39,24 +34,14 @@ function byAssertion(verdicts: readonly AssertionVerdict[]): AssertionVerdict[][
 /** One assertion, in all states in which it is broken. */
 function brokenLines(verdicts: readonly AssertionVerdict[], report: PolicyReport): string[] {
   const { assertion: { means, hint } } = verdicts[0]!;
-  const groups = groupFindings(verdicts, report)
-    .filter(({ first }) => first.decision.answer !== "unknown");
+  const groups = describeFindings(verdicts, report);
   const more = groups.length - MOST_GROUPS;
   return [
     ...headLines("BROKEN", verdicts),
-    ...groups.slice(0, MOST_GROUPS).flatMap((group) => groupLines(group, verdicts.length > 1)),
+    ...groups.slice(0, MOST_GROUPS).flat().map((line) => `  ${line}`),
     ...(more > 0 ? [`  and ${more} more; --format json has all of them`] : []),
     ...(means === undefined ? [] : folded("means: ", means)),
     ...(hint === undefined ? [] : folded("hint: ", hint)),
-  ];
-}
-
-function groupLines(group: FindingGroup, showsStates: boolean): string[] {
-  return [
-    `  ${describeGroup(group)}`,
-    `      ${describeSources(group)}`,
-    ...group.because.map((line) => `      ${line}`),
-    ...(showsStates ? group.states.map((state) => `      with ${state}`) : []),
   ];
 }
 
@@ -139,5 +124,7 @@ function summaryLines({ origin, policyVersion, verdicts, states, questions }: Po
 }
 
 function number(count: number, what: string): string {
-  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+  // Not toLocaleString(): loading its tables takes longer than all the rest here.
+  const digits = String(count).replaceAll(/\B(?=(\d{3})+$)/g, ",");
+  return `${digits} ${what}${count === 1 ? "" : "s"}`;
 }

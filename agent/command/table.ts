@@ -230,7 +230,7 @@ export const COMMANDS: readonly Command[] = [
       format: {
         type: "string",
         value: "FORMAT",
-        help: "tap, json, junit or sarif, in place of text",
+        help: "text (default), tap, json, junit or sarif",
       },
     },
     load: () => import("./policy_test.ts"),

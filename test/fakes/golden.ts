@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
@@ -11,4 +13,11 @@ export function goldenFile(name: string, extension = "json"): string {
     import.meta.url.endsWith(".ts") ? ".." : "../../../test",
   );
   return join(folder, "golden", `${name}.${extension}`);
+}
+
+/** Compares; with UPDATE_GOLDEN=1 writes what there is, for a person to read what has changed. */
+export function equalsGolden(text: string, name: string, extension: string): void {
+  const file = goldenFile(name, extension);
+  if (process.env["UPDATE_GOLDEN"] !== undefined) writeFileSync(file, text);
+  assert.equal(text, readFileSync(file, "utf8"));
 }

@@ -6,7 +6,7 @@ import { after, describe, it } from "node:test";
 import { findCommand } from "../../agent/command/find.ts";
 import { parse } from "../../agent/command/parse.ts";
 import { run } from "../../agent/command/policy_explain.ts";
-import { goldenFile } from "../fakes/golden.ts";
+import { equalsGolden, goldenFile } from "../fakes/golden.ts";
 import { compile, MODULES, readCil } from "../policy/compile.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "policy-explain-"));
@@ -43,13 +43,6 @@ function write(name: string, text: string): string {
 /** The output without the folder of this run. */
 function placed({ out }: Ended): string {
   return out.replaceAll(policy, "policy.33").replaceAll(`${folder}/`, "");
-}
-
-/** Compares, or writes what there is: UPDATE_GOLDEN=1. */
-function equalsGolden(text: string, name: string, extension: string): void {
-  const file = goldenFile(name, extension);
-  if (process.env["UPDATE_GOLDEN"] !== undefined) writeFileSync(file, text);
-  assert.equal(text, readFileSync(file, "utf8"));
 }
 
 describe("svirt-agent policy explain", () => {

@@ -8,14 +8,16 @@ import { type Plan, plan, type Request } from "./plan.ts";
 import { Reach } from "./reach.ts";
 import type { AssertionVerdict, PolicyFinding, PolicyReport } from "./verdict.ts";
 
-/** States that are asked in one go: then there is something to tell, and libsepol's memory counts. */
-const AT_ONCE = 16;
+/** States that are asked in one go: libsepol keeps memory of each. */
+const STATES_AT_ONCE = 16;
+/** And questions: their answers are kept no longer than until they are judged. */
+const QUESTIONS_AT_ONCE = 20_000;
 
 export interface EvaluateOptions {
   /** Values of booleans that hold for all assertions; the policy has them. */
   readonly fixed?: BooleanValues;
-  /** Told after each part of the work. */
-  readonly onProgress?: (statesDone: number, states: number) => void;
+  /** Told after each part of the work, in questions. */
+  readonly onProgress?: (done: number, questions: number) => void;
 }
 
 /** Asks a policy whether assertions hold, each in every state of booleans that it speaks of. */
@@ -28,26 +30,23 @@ export function evaluate(
   const tests = assertions.flatMap((assertion) =>
     testsOf(plan(assertion, engine.db, reach, fixed))
   );
-  const groups = [
-    ...Map.groupBy(tests.filter(({ plan }) => plan.known === undefined), keyOf).values(),
-  ];
-  const answers = new Map<Test, readonly PolicyAnswer[]>();
-  for (let first = 0; first < groups.length; first += AT_ONCE) {
-    const asked = groups.slice(first, first + AT_ONCE).flat();
-    const answered = engine.ask(asked.flatMap(questionsOf));
-    let at = 0;
-    for (const test of asked) {
-      answers.set(test, answered.slice(at, at += test.plan.requests.length));
+  const open = tests.filter(({ plan }) => plan.known === undefined);
+  const states = [...Map.groupBy(open, keyOf).values()];
+  const questions = open.reduce((sum, { plan }) => sum + plan.questions, 0);
+  let done = 0;
+  for (const part of inParts(states)) {
+    const answers = engine.ask(part.map(({ question }) => question));
+    for (const [i, { test, request }] of part.entries()) {
+      test.findings.push(...findingsOf(request, answers[i]!));
     }
-    onProgress?.(Math.min(first + AT_ONCE, groups.length), groups.length);
+    onProgress?.(done += part.length, questions);
   }
-  const verdicts = tests.map((test) => verdictOf(test, answers.get(test) ?? []));
   return {
     origin: engine.origin,
     policyVersion: engine.db.version,
-    verdicts,
-    states: groups.length,
-    questions: [...answers.values()].reduce((sum, { length }) => sum + length, 0),
+    verdicts: tests.map(verdictOf),
+    states: states.length,
+    questions,
     explain: explainer(engine.db),
   };
 }
@@ -57,6 +56,8 @@ interface Test {
   readonly plan: Plan;
   readonly state: BooleanValues;
   readonly asked: BooleanValues;
+  /** As far as it was asked. */
+  readonly findings: PolicyFinding[];
 }
 
 /** Rules are indexed when the first one is asked for: where all is well none is. */
@@ -75,7 +76,36 @@ function explainer(db: PolicyDb): PolicyReport["explain"] {
 }
 
 function testsOf(plan: Plan): Test[] {
-  return plan.states.map(({ state, asked }) => ({ plan, state, asked }));
+  return plan.states.map(({ state, asked }) => ({ plan, state, asked, findings: [] }));
+}
+
+interface Asked {
+  readonly test: Test;
+  readonly request: Request;
+  readonly question: Question;
+}
+
+/** Every question of every test, state by state, in parts that are asked one after the other. */
+function* inParts(states: readonly (readonly Test[])[]): Iterable<Asked[]> {
+  let part: Asked[] = [];
+  let statesInPart = 0;
+  for (const tests of states) {
+    if (++statesInPart > STATES_AT_ONCE) {
+      yield part;
+      part = [];
+      statesInPart = 1;
+    }
+    for (const test of tests) {
+      for (const request of test.plan.requests()) {
+        part.push({ test, request, question: { ...request.question, booleans: test.asked } });
+        if (part.length < QUESTIONS_AT_ONCE) continue;
+        yield part;
+        part = [];
+        statesInPart = 1;
+      }
+    }
+  }
+  if (part.length > 0) yield part;
 }
 
 /** Tests with the same key are asked of the same loaded policy. */
@@ -83,24 +113,14 @@ function keyOf({ asked }: Test): string {
   return JSON.stringify(asked);
 }
 
-function questionsOf({ plan, asked }: Test): Question[] {
-  return plan.requests.map(({ question }) => ({ ...question, booleans: asked }));
-}
-
-function verdictOf({ plan, state }: Test, answers: readonly PolicyAnswer[]): AssertionVerdict {
+function verdictOf({ plan, state, findings }: Test): AssertionVerdict {
   const { assertion, notes, pairs, known } = plan;
-  const common = { assertion, state, notes, pairs };
-  if (known !== undefined) return { ...common, ...known, findings: [] };
-  const findings = plan.requests.flatMap((request, i) => findingsOf(request, answers[i]!));
+  const common = { assertion, state, notes, pairs, findings };
+  if (known !== undefined) return { ...common, ...known };
   const isBroken = findings.some(({ decision }) => decision.answer !== "unknown");
-  const lacking = findings.flatMap(({ decision }) => decision.missing ?? []);
   const outcome = isBroken ? "broken" : findings.length > 0 ? "unknown" : "holds";
-  return {
-    ...common,
-    findings,
-    outcome,
-    reason: outcome === "unknown" ? whyUnknown(lacking) : undefined,
-  };
+  const lacking = findings.flatMap(({ decision }) => decision.missing ?? []);
+  return { ...common, outcome, reason: outcome === "unknown" ? whyUnknown(lacking) : undefined };
 }
 
 function whyUnknown(lacking: readonly string[]): string {

@@ -81,32 +81,8 @@ function reasons(
   if (constraint !== undefined) return failedParts(constraint);
   const { rules, booleans } = report.explain(finding, state);
   if (answer === "allowed") return rules.map(formatRule);
-  return booleans.map(({ name, value }) => `${name}=${value ? "on" : "off"} would allow it`);
-}
-
-/** `nfs_t:s0:file { read open } is allowed and should be denied`. */
-export function describeGroup({ first, permissions }: FindingGroup): string {
-  const { target, tclass, expected, decision } = first;
-  const list = permissions.length === 1 ? permissions[0] : `{ ${permissions.join(" ")} }`;
-  const what = `${typeAndLevel(target)}:${tclass} ${list}`;
-  if (decision.answer === "unknown") {
-    return `${what}: unknown, the policy has no ${decision.missing ?? "answer"}`;
-  }
-  const by = decision.by === "constraint" ? " by a constraint" : "";
-  return `${what} is ${decision.answer}${by} and should be ${expected}`;
-}
-
-/** Sources that are named; an attribute may have hundreds. */
-const MOST_SOURCES = 8;
-
-/** `to qemu_t:s0:c1,c2 svirt_t:s0:c1,c2 and 3 more`. */
-export function describeSources({ sources }: FindingGroup): string {
-  const shown = sources.slice(0, MOST_SOURCES).map(typeAndLevel).join(" ");
-  const more = sources.length - MOST_SOURCES;
-  return more > 0 ? `to ${shown} and ${more} more` : `to ${shown}`;
-}
-
-/** What differs between contexts: users and roles hardly do. */
-function typeAndLevel(context: string): string {
-  return context.split(":").slice(2).join(":");
+  return [
+    "no rule allows it",
+    ...booleans.map(({ name, value }) => `${name}=${value ? "on" : "off"} would allow it`),
+  ];
 }

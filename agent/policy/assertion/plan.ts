@@ -19,7 +19,10 @@ export interface Request {
 export interface Plan {
   readonly assertion: Assertion;
   readonly states: readonly PlannedState[];
-  readonly requests: readonly Request[];
+  /** Made anew each time: there may be very many. */
+  requests(): Iterable<Request>;
+  /** How many requests there are. */
+  readonly questions: number;
   readonly pairs: number;
   readonly notes: readonly string[];
   /** Its outcome when there is nothing to ask. */
@@ -34,7 +37,13 @@ export function plan(
   fixed: BooleanValues,
 ): Plan {
   const state = Object.fromEntries(assertion.when.map(({ name, on }) => [name.name, on]));
-  const nothing = { assertion, states: [{ state, asked: {} }], requests: [], pairs: 0 };
+  const nothing = {
+    assertion,
+    states: [{ state, asked: {} }],
+    requests: () => [],
+    questions: 0,
+    pairs: 0,
+  };
   if (assertion.disable !== undefined) {
     return { ...nothing, notes: [], known: { outcome: "disabled", reason: assertion.disable } };
   }
@@ -43,18 +52,29 @@ export function plan(
   const known = outcomeOf(assertion, parts, db, fixed);
   if (known !== undefined) return { ...nothing, notes: [], known };
   const accesses = accessesOf(parts);
-  const fd = openerAccess(parts, db);
+  const isAsIs =
+    assertion.booleans.length + assertion.when.length + Object.keys(fixed).length === 0;
   const relevant = new Set(
-    [...accesses, ...fd].flatMap((access) => [...reach.booleans(access)]),
+    isAsIs
+      ? []
+      : [...accesses, ...openerAccess(parts, db)].flatMap((it) => [...reach.booleans(it)]),
   );
   const { states, independent } = planStates(parts, fixed, relevant, db);
   if (states.length === 0) {
     const reason = `its rules depend on ${relevant.size} booleans (name those of importance)`;
     return { ...nothing, notes, known: { outcome: "unknown", reason } };
   }
-  const { requests, pairs } = requestsOf(assertion, parts, accesses, db, reach);
+  const asked = pairsOf(parts, accesses, db, reach);
   const once = independent.map((name) => `asked once: no rule of it depends on ${name}`);
-  return { assertion, states, requests, pairs, notes: [...notes, ...once] };
+  return {
+    assertion,
+    states,
+    requests: () => requestsOf(assertion, parts, asked, db),
+    questions: asked.reduce((sum, { length }) => sum + length, 0) +
+      (parts.opener === undefined ? 0 : parts.sources.length),
+    pairs: parts.sources.length * (parts.targets?.length ?? 1) * parts.classes.length,
+    notes: [...notes, ...once],
+  };
 }
 
 /** An assertion's names, as one policy has them. */
@@ -86,7 +106,8 @@ function expand(assertion: Assertion, db: PolicyDb): Parts {
   const when = choose("boolean", assertion.when.map(({ name }) => name), hasBoolean);
   const classes = choose("class", assertion.classes, (name) => db.classes.has(name));
   const wanted = classes.found.map((name) => permissionsOf(assertion, db.classes.get(name)!));
-  const usable = wanted.filter(({ expected }) => expected.size > 0);
+  // Where "only" names all that a class has there is nothing left to forbid, and that is right.
+  const usable = wanted.filter(({ expected }) => assertion.only !== undefined || expected.size > 0);
   const all = [sources, targets, opener, booleans, when, classes, ...wanted];
   const emptied = [
     ...sources.found.length === 0 ? [sources] : [],
@@ -172,73 +193,58 @@ function openerAccess({ sources, opener }: Parts, db: PolicyDb): Access[] {
   return [{ sources: typesOf(sources), targets: [opener.type], tclass, permissions: ["use"] }];
 }
 
-function requestsOf(
+function* requestsOf(
   assertion: Assertion,
   { sources, targets, classes, opener }: Parts,
-  accesses: readonly Access[],
+  asked: readonly Pairs[],
   db: PolicyDb,
-  reach: Reach,
-): { readonly requests: Request[]; readonly pairs: number } {
+): Iterable<Request> {
   const contexts = new Contexts(db, assertion.relation);
-  const requests: Request[] = [];
-  const ask = (source: Party, target: Party, of: Parts["classes"][number]) => {
-    const from = contexts.source(source);
-    requests.push({
-      question: {
-        source: from,
-        target: targets === undefined ? from : contexts.target(target, source),
-        tclass: of.tclass.name,
-        permissions: [...of.expected.keys()],
-      },
-      expected: of.expected,
-    });
-  };
-  for (const [i, of] of classes.entries()) {
-    if (targets === undefined) { for (const source of sources) ask(source, source, of); }
-    else {
-      for (const [s, t] of pairsToAsk(sources, targets, accesses[i]!, of.expected, db, reach)) {
-        ask(sources[s]!, targets[t]!, of);
-      }
+  for (const [i, { tclass, expected }] of classes.entries()) {
+    const permissions = [...expected.keys()];
+    for (const [s, t] of asked[i]!) {
+      const source = contexts.source(sources[s]!);
+      const target = targets === undefined ? source : contexts.target(targets[t]!, sources[s]!);
+      yield { question: { source, target, tclass: tclass.name, permissions }, expected };
     }
   }
-  if (opener !== undefined) {
-    const target = contexts.opener(opener);
-    for (const source of sources) {
-      requests.push({
-        question: { source: contexts.source(source), target, tclass: "fd", permissions: ["use"] },
-        expected: FD_USE,
-      });
-    }
+  if (opener === undefined) return;
+  const target = contexts.opener(opener);
+  for (const source of sources.map((it) => contexts.source(it))) {
+    yield { question: { source, target, tclass: "fd", permissions: ["use"] }, expected: FD_USE };
   }
-  return { requests, pairs: sources.length * (targets?.length ?? 1) * classes.length };
 }
 
 const FD_USE: Request["expected"] = new Map([["use", "allowed"]]);
 
+/** Places of a source and a target. */
+type Pairs = readonly (readonly [source: number, target: number])[];
+
 /**
- * All pairs; of those to which something should be denied, and which no rule reaches in any state of
- * booleans, none: there are millions where an assertion speaks of every type, and they are denied.
+ * For each class all pairs; of those to which something should be denied, and which no rule reaches
+ * in any state of booleans, none: there are millions where an assertion speaks of every type, and
+ * they are denied.
  */
-function pairsToAsk(
-  sources: readonly Party[],
-  targets: readonly Party[],
-  access: Access,
-  expected: Request["expected"],
+function pairsOf(
+  { sources, targets, classes }: Parts,
+  accesses: readonly Access[],
   db: PolicyDb,
   reach: Reach,
-): Iterable<readonly [source: number, target: number]> {
-  const isGiven = [...sources, ...targets].some(({ context }) => context !== undefined);
-  if (isGiven || [...expected.values()].includes("allowed")) {
-    return everyPair(sources.map((_, s) => s), targets.length);
+): Pairs[] {
+  if (targets === undefined) {
+    return classes.map(({ expected }) => expected.size === 0 ? [] : sources.map((_, s) => [s, s]));
   }
-  const permissive = sources.flatMap(({ type }, s) => db.isPermissive(type) ? s : []);
-  const reached = reach.pairs(access).filter(([s]) => !permissive.includes(s));
-  return [...everyPair(permissive, targets.length), ...reached];
+  const isGiven = [...sources, ...targets].some(({ context }) => context !== undefined);
+  const permissive = new Set(sources.flatMap(({ type }, s) => db.isPermissive(type) ? s : []));
+  return classes.map(({ expected }, i) => {
+    if (expected.size === 0) return [];
+    const isEvery = isGiven || [...expected.values()].includes("allowed");
+    const every = everyPair(isEvery ? sources.keys() : permissive, targets.length);
+    if (isEvery) return every;
+    return [...every, ...reach.pairs(accesses[i]!).filter(([s]) => !permissive.has(s))];
+  });
 }
 
-function everyPair(
-  sources: readonly number[],
-  targets: number,
-): (readonly [source: number, target: number])[] {
-  return sources.flatMap((s) => Array.from({ length: targets }, (_, t) => [s, t] as const));
+function everyPair(sources: Iterable<number>, targets: number): Pairs {
+  return [...sources].flatMap((s) => Array.from({ length: targets }, (_, t) => [s, t] as const));
 }

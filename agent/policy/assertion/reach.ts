@@ -1,6 +1,7 @@
 import type { PolicyDb } from "../binary/policydb.ts";
 import { ALLOWED } from "../binary/rules.ts";
 import type { PolicyClass } from "../binary/symbols.ts";
+import { MANY, type Places, PlacesOfFew, PlacesOfMany } from "./places.ts";
 
 /** What a rule would have to grant to matter. */
 export interface Access {
@@ -18,7 +19,10 @@ export interface Access {
  */
 export class Reach {
   readonly #db: PolicyDb;
-  #byClass: ReadonlyMap<number, readonly number[]> | undefined;
+  /** By class, then by source. */
+  #bySource: ReadonlyMap<number, ReadonlyMap<number, readonly number[]>> | undefined;
+  /** Of lists of types that were asked about: those of an assertion are, for each of its classes. */
+  readonly #placesOf = new WeakMap<readonly string[], Places>();
 
   constructor(db: PolicyDb) {
     this.#db = db;
@@ -27,12 +31,12 @@ export class Reach {
   /** Pairs of a source and a target, by their places, that some rule could grant something. */
   pairs(access: Access): (readonly [source: number, target: number])[] {
     const { source, target } = this.#db.rules;
-    const [sources, targets] = [this.#groups(access.sources), this.#groups(access.targets)];
+    const [sources, targets] = [this.#places(access.sources), this.#places(access.targets)];
     const width = access.targets.length;
     const found = new Set<number>();
     for (const rule of this.#granting(access, sources, targets)) {
-      for (const s of sources.get(source[rule]!)!) {
-        for (const t of targets.get(target[rule]!)!) found.add(s * width + t);
+      for (const s of sources.under(source[rule]!)) {
+        for (const t of targets.under(target[rule]!)) found.add(s * width + t);
       }
     }
     return [...found].sort((a, b) => a - b).map((it) => [Math.floor(it / width), it % width]);
@@ -40,7 +44,7 @@ export class Reach {
 
   /** The booleans that such a rule stands under. */
   booleans(access: Access): Set<string> {
-    const [sources, targets] = [this.#groups(access.sources), this.#groups(access.targets)];
+    const [sources, targets] = [this.#places(access.sources), this.#places(access.targets)];
     const names = new Set<string>();
     for (const rule of this.#granting(access, sources, targets)) {
       for (const name of this.#booleansOf(rule)) names.add(name);
@@ -50,16 +54,20 @@ export class Reach {
 
   *#granting(
     { tclass, permissions }: Access,
-    sources: ReadonlyMap<number, unknown>,
-    targets: ReadonlyMap<number, unknown>,
+    sources: Places,
+    targets: Places,
   ): Iterable<number> {
-    const { source, target, data } = this.#db.rules;
+    const { target, data } = this.#db.rules;
     const bits = permissions.map((it) => tclass.permissions.indexOf(it)).filter((bit) => bit >= 0);
     const mask = bits.reduce((all, bit) => all | 1 << bit, 0);
-    this.#byClass ??= this.#readClasses();
-    for (const rule of this.#byClass.get(tclass.value) ?? []) {
-      if ((data[rule]! & mask) === 0) continue;
-      if (sources.has(source[rule]!) && targets.has(target[rule]!)) yield rule;
+    this.#bySource ??= this.#readSources();
+    const bySource = this.#bySource.get(tclass.value);
+    for (const group of bySource === undefined ? [] : sources.groups ?? bySource.keys()) {
+      const rules = bySource!.get(group);
+      if (rules === undefined || sources.under(group).length === 0) continue;
+      for (const rule of rules) {
+        if ((data[rule]! & mask) !== 0 && targets.under(target[rule]!).length > 0) yield rule;
+      }
     }
   }
 
@@ -71,25 +79,23 @@ export class Reach {
     return this.#db.booleans.filter(({ value }) => values.has(value)).map(({ name }) => name);
   }
 
-  /** Places of types by the values under which rules may name them. */
-  #groups(types: readonly string[]): ReadonlyMap<number, readonly number[]> {
-    const places = new Map<number, number[]>();
-    for (const [place, type] of types.entries()) {
-      for (const group of this.#db.groupsOf(this.#db.valueOf(type) ?? 0)) {
-        const of = places.get(group);
-        if (of === undefined) places.set(group, [place]);
-        else of.push(place);
-      }
-    }
+  #places(types: readonly string[]): Places {
+    const places = this.#placesOf.get(types) ??
+      (types.length > MANY ? new PlacesOfMany(types, this.#db) : new PlacesOfFew(types, this.#db));
+    this.#placesOf.set(types, places);
     return places;
   }
 
-  #readClasses(): ReadonlyMap<number, readonly number[]> {
-    const { rules } = this.#db;
-    const byClass = new Map<number, number[]>();
-    for (const { value } of this.#db.classes.values()) byClass.set(value, []);
-    for (let rule = 0; rule < rules.length; rule++) {
-      if (rules.kind[rule] === ALLOWED) byClass.get(rules.tclass[rule]!)?.push(rule);
+  #readSources(): ReadonlyMap<number, ReadonlyMap<number, readonly number[]>> {
+    const { length, kind, tclass, source } = this.#db.rules;
+    const classes = [...this.#db.classes.values()];
+    const byClass = new Map(classes.map(({ value }) => [value, new Map<number, number[]>()]));
+    for (let rule = 0; rule < length; rule++) {
+      if (kind[rule] !== ALLOWED) continue;
+      const bySource = byClass.get(tclass[rule]!)!;
+      const of = bySource.get(source[rule]!);
+      if (of === undefined) bySource.set(source[rule]!, [rule]);
+      else of.push(rule);
     }
     return byClass;
   }
