@@ -1,5 +1,7 @@
 import type { Terminal } from "./terminal.ts";
 
+export { EXIT } from "./exit.ts";
+
 /** One option of a command; `node:util` parseArgs reads them. */
 export interface Option {
   readonly type: "boolean" | "string";
@@ -45,6 +47,3 @@ export class UsageError extends Error {
     this.hint = hint;
   }
 }
-
-/** Design section 11. */
-export const EXIT = { asExpected: 0, finding: 1, usage: 2, unknown: 3 } as const;

@@ -147,5 +147,6 @@ function openStream(terminal: Terminal): AvcStream | undefined {
 export async function watch(watching: Watching, terminal: Terminal): Promise<number> {
   using interrupt = new Interrupt();
   using sources = openSources(terminal);
-  return await watchVerdicts(watching, sources, interrupt.signal);
+  const ended = Promise.race([interrupt.signal, terminal.closed ?? interrupt.signal]);
+  return await watchVerdicts(watching, sources, ended);
 }

@@ -1,13 +1,15 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, UsageError } from "../../agent/command/command.ts";
 import { helpOf, overview } from "../../agent/command/help.ts";
 import { findCommand } from "../../agent/command/find.ts";
 import { parse } from "../../agent/command/parse.ts";
 import { COMMANDS } from "../../agent/command/table.ts";
+import { FakeHost } from "../fakes/host.ts";
 
 /** Words that could stand for the operands, as few as allowed or one of each. */
 function operandsFor({ operands }: Command, optional: boolean): string[] {
@@ -252,4 +254,18 @@ describe("svirt-agent as a process", () => {
       },
     );
   }
+
+  it("ends as if nothing was when its reader has seen enough, and says nothing of it", async () => {
+    using host = new FakeHost();
+    const log = join(host.folder, "long.jsonl");
+    const record = { event: "agent-start", runtime: "node", pid: 1, prev: "x".repeat(200) };
+    writeFileSync(log, `${JSON.stringify(record)}\n`.repeat(20_000));
+    const argv = [...RUN, MAIN, "audit", "show", "--json", "--file", log];
+    const child = spawn(process.execPath, argv, { cwd: repository });
+    let stderr = "";
+    child.stderr.on("data", (text) => stderr += text);
+    child.stdout.once("data", () => child.stdout.destroy());
+    const status = await new Promise((resolve) => child.on("close", resolve));
+    assert.deepEqual({ status, stderr }, { status: 0, stderr: "" });
+  });
 });
