@@ -2,6 +2,8 @@ import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { type AvcLog, AvcReader } from "../audit/avc_reader.ts";
 import { lines } from "../audit/lines.ts";
 import { type AuditRecord, MAX_LINE } from "../audit/record.ts";
+import { bundledFiles } from "../policy/assertion/bundled.ts";
+import { readAssertions } from "../policy/assertion/parse.ts";
 import { document, type Expected } from "../policy/explain/document.ts";
 import { compare, readExpectations } from "../policy/explain/expect.ts";
 import { expectationsIn } from "../policy/explain/expect_toml.ts";
@@ -22,11 +24,13 @@ const HOST_LOG = "/var/log/svirt-agent/audit.jsonl";
 export async function run({ operands, options }: Arguments, terminal: Terminal): Promise<number> {
   const expectFile = options["expect"] as string | undefined;
   const expectations = expectFile === undefined ? undefined : readExpectations(expectFile);
+  const assertionFiles = (options["assertions"] ?? []) as readonly string[];
   const log = await readDenials(operands);
   using engine = policyToAsk(options["policy"], terminal);
   const sources = {
     ...engine !== undefined && { ask: asker(engine, log.changes), db: engine.db },
     ...hostGrants(options),
+    assertions: readAssertions([...bundledFiles(), ...assertionFiles]),
   };
   const explanations = explain(log.denials, sources);
   if (options["print-expect"] === true) {
@@ -65,7 +69,7 @@ function comparison({ file, unexpected, missing }: Expected, { denials }: AvcLog
   const count = unexpected.reduce((sum, { group }) => sum + group.denials.length, 0);
   return [
     ...unexpected.flatMap((it) => [`unexpected: ${threeLines(it)[0]}`, ...threeLines(it).slice(1)]),
-    ...missing.map(missingLine),
+    ...missing.map((it) => missingLine(it, file)),
     `${plural(denials.length - count, "denial")} as ${file} expects, ${count} unexpected, ` +
     `${missing.length} missing`,
   ];

@@ -191,6 +191,12 @@ export const COMMANDS: readonly Command[] = [
     options: {
       policy,
       log: { type: "string", value: "FILE", help: "the agent's log, for whose images they are" },
+      assertions: {
+        type: "string",
+        multiple: true,
+        value: "FILE.toml",
+        help: "assertions of your own, besides the invariants of sVirt",
+      },
       expect: {
         type: "string",
         value: "FILE.toml",

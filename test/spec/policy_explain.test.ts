@@ -110,6 +110,56 @@ describe("svirt-agent policy explain", () => {
   }
 });
 
+describe("svirt-agent policy explain --assertions", () => {
+  const SEED = LINE.replace("svirt_fd_image_t:s0:c1,c2", "user_home_dir_t:s0").replace(
+    "open",
+    "write",
+  );
+  const assertion = (more: string) =>
+    write("own.toml", `[[assertion]]\nid = "no-homes"\ndesc = "No guest writes homes"\n${more}\n`);
+  const HOMES = 'source = "virt_domain"\ntarget = "user_home_dir_t"\nclass = "file"\n';
+
+  it("names the invariants of sVirt that say so, too", async () => {
+    const { out } = await explain("-p", policy, LINE);
+    assert.match(out, /\[image-inherited, .*own-fd-image/);
+  });
+
+  for (
+    const [what, more, working] of [
+      ["never allows it", `${HOMES}never = ["write"]`, true],
+      ["allows only something else", `${HOMES}only = ["getattr"]`, true],
+      ["names another permission", `${HOMES}never = ["read"]`, false],
+      [
+        "speaks of other categories",
+        `${HOMES}relation = "other-categories"\nnever = ["write"]`,
+        false,
+      ],
+      [
+        "leaves this type out",
+        HOMES.replace('"virt_domain"', '["*", "-virt_domain"]') + 'never = ["write"]',
+        false,
+      ],
+      ["is not asked", `${HOMES}never = ["write"]\ndisable = "later"`, false],
+    ] as const
+  ) {
+    it(`an assertion that ${what} ${working ? "predicts" : "does not predict"} a denial`, async () => {
+      const { out } = await explain("-p", policy, "--assertions", assertion(more), SEED, "--json");
+      const { meaning, predictedBy } = JSON.parse(out).denials[0];
+      assert.equal(meaning, working ? "working" : "look");
+      assert.equal(predictedBy?.id, working ? "no-homes" : undefined);
+    });
+  }
+
+  it("never predicts a denial of the agent: its domain has what it needs", async () => {
+    const agent = SEED.replace("svirt_tcg_t:s0:c1,c2", "svirt_agent_t:s0");
+    const own = assertion(HOMES.replace("virt_domain", "svirt_agent_t") + 'never = ["write"]');
+    const { out } = await explain("-p", policy, "--assertions", own, agent, "--json");
+    const { meaning, assertedBy } = JSON.parse(out).denials[0];
+    assert.equal(meaning, "look");
+    assert.ok(assertedBy.includes("no-homes"));
+  });
+});
+
 describe("svirt-agent policy explain without a policy", () => {
   const skip = process.platform !== "linux" ? "no /sys" : false;
   it(
@@ -151,7 +201,10 @@ reason = "images are not opened"
     const { status, out } = await explain("-p", policy, "--expect", file, LINE, other);
     assert.equal(status, 1);
     assert.match(out, /^unexpected: a guest .* tried to lock file/);
-    assert.match(out, /missing: virt_domain svirt_fd_image_t:file map: images are not opened\n/);
+    assert.match(
+      out,
+      /missing: .*map\.toml:1: virt_domain svirt_fd_image_t:file map: images are not opened\n/,
+    );
     assert.match(out, /1 denial as .* expects, 1 unexpected, 1 missing\n$/);
   });
 
@@ -159,7 +212,7 @@ reason = "images are not opened"
     const [file, log] = [write("open.toml", ENTRY), write("empty.log", "")];
     const { status, out } = await explain("-p", policy, "--expect", file, log);
     assert.equal(status, 1);
-    assert.match(out, /^missing: .* open: images are not opened\n/);
+    assert.match(out, /^missing: .*open\.toml:1: .* open: images are not opened\n/);
   });
 
   it("exits with 1 for what was expected and was permissive: nothing was denied", async () => {
@@ -193,7 +246,7 @@ reason = "images are not opened"
 
   for (
     const [what, text, message] of [
-      ["an unknown key", ENTRY + "serial = 1\n", /denial\[0\]\.serial: unknown key/],
+      ["an unknown key", ENTRY + "serial = 1\n", /wrong\.toml:7: denial\[0\]\.serial: unknown key/],
       ["no reason", ENTRY.replace(/reason.*/, ""), /denial\[0\]\.reason: missing/],
       ["no permission", ENTRY.replace('["open"]', "[]"), /denial\[0\]\.permissions: empty/],
       ["what is no TOML", "[[denial", /\.toml:1:/],

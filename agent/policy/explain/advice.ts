@@ -26,6 +26,8 @@ export interface Case {
   readonly group: Group;
   readonly refusal: Refusal;
   readonly prediction: Prediction | undefined;
+  /** Ids of assertions that say that it is never allowed. */
+  readonly asserted: readonly string[];
   readonly isGuest: (type: string) => boolean;
   /** What the agent's log says of the file. */
   readonly granted: string | undefined;
@@ -62,21 +64,33 @@ function permissive({ group, prediction }: Case): Advice {
   return { meaning: "not-denied", text };
 }
 
-function predicted({ refusal, granted }: Case, { id, kind, because, promise }: Prediction): Advice {
-  if (kind === "harmless") return { meaning: "harmless", text: `nothing: ${because} [${id}]` };
+function predicted(
+  { group, refusal, granted, asserted, isGuest }: Case,
+  { id, by: from, kind, because, promise }: Prediction,
+): Advice {
+  const by = `[${[id, ...asserted.filter((it) => it !== id)].join(", ")}]`;
+  if (kind === "harmless") return { meaning: "harmless", text: `nothing: ${because} ${by}` };
   if (refusal.by === "allowed") {
     const text = `find out who changed the policy: it allows by now what ${promise} forbids; ` +
-      `${because} [${id}]. Ask it: svirt-agent policy test`;
+      `${because} ${by}. Ask it: svirt-agent policy test`;
     return { meaning: "look", text };
   }
   const off = refusal.booleans.length === 0
     ? ""
     : `; leave ${refusal.booleans.map((it) => it.split("=")[0]).join(" and ")} off`;
   const grant = granted === undefined ? "" : `; ${granted}`;
+  // Known from an assertion alone: it may be an image that nobody has labelled for its guest.
+  const label = from === "assertion" && isGuest(typeOf(group.source)) && isFile(group)
+    ? "; if it is the guest's own, it lacks its label: svirt-agent or libvirt gives it at the start"
+    : "";
   const text =
     `nothing, this denial is the product working (${promise}): ${because}${off}${grant}` +
-    ` [${id}]`;
+    `${label} ${by}`;
   return { meaning: "working", text };
+}
+
+function isFile({ tclass }: Group): boolean {
+  return tclass === "file" || tclass === "blk_file";
 }
 
 /** Nobody predicted it. */

@@ -8,7 +8,7 @@ const MOST_SERIALS = 100;
 
 /** One kind of denial in `--json`. */
 function inJson(
-  { group, tried, refusal, prediction, advice }: Explanation,
+  { group, tried, refusal, prediction, asserted, advice }: Explanation,
 ): Record<string, unknown> {
   const { source, target, tclass, denied, permissive, denials, trawcon } = group;
   const { text, booleans, constraint, missing, by, answer, audited } = refusal;
@@ -45,6 +45,7 @@ function inJson(
         ...prediction.promise !== undefined && { promise: prediction.promise },
       },
     },
+    ...asserted.length > 0 && { assertedBy: asserted },
     toDo: advice.text,
   };
 }
@@ -83,7 +84,7 @@ export interface Expected extends Pick<Differences, "missing"> {
 }
 
 function listed(
-  { source, target, class: classes, relation, path, reason }: Expectation,
+  { source, target, class: classes, relation, path, reason, line }: Expectation,
 ): Record<string, unknown> {
   return {
     source,
@@ -92,5 +93,6 @@ function listed(
     ...relation !== undefined && { relation },
     ...path !== undefined && { path },
     reason,
+    ...line !== undefined && { line },
   };
 }

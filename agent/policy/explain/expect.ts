@@ -11,6 +11,7 @@ import {
   boolean,
   list,
   oneOf,
+  oneOrList,
   optional,
   Place,
   type Reader,
@@ -18,7 +19,7 @@ import {
   string,
   table,
 } from "../../config/schema.ts";
-import { readToml } from "../../config/toml.ts";
+import { readTomlAndLines } from "../../config/toml.ts";
 import { categoriesOf, hasOtherCategories, typeOf } from "./group.ts";
 
 /** One `[[denial]]`: each of its permissions has to be denied at least once. */
@@ -35,6 +36,8 @@ export interface Expectation {
   /** It may be denied and need not. */
   readonly optional: boolean;
   readonly reason: string;
+  /** Where its table begins; from 1. */
+  readonly line: number | undefined;
 }
 
 const RELATIONS = ["same-categories", "other-categories", "no-categories"] as const;
@@ -46,16 +49,16 @@ export interface Differences {
   readonly missing: readonly { readonly expectation: Expectation; readonly permission: string }[];
 }
 
-/** One or several; an empty list would match nothing. */
-const names: Reader<readonly string[]> = (value, place) => {
-  if (!Array.isArray(value)) return [word(value, place)];
-  if (value.length === 0) throw place.error("empty (leave the entry out)");
-  return list(word)(value, place);
-};
 const word = string((text) => /^\S+$/.test(text) ? undefined : "is not one word");
 const text = string((text) => text.trim() === "" ? "is empty" : undefined);
+/** An empty list would match nothing. */
+const names: Reader<readonly string[]> = (value, place) => {
+  const read = oneOrList(word)(value, place);
+  if (read.length === 0) throw place.error("empty (leave the entry out)");
+  return read;
+};
 
-const readExpectation: Reader<Expectation> = table<Expectation>({
+const readEntry = table<Omit<Expectation, "line">>({
   source: required(names, 'say a type: "svirt_t"'),
   target: required(names, 'say a type: "nfs_t"'),
   class: required(names, 'say "file"'),
@@ -66,12 +69,18 @@ const readExpectation: Reader<Expectation> = table<Expectation>({
   reason: required(text, "say why it is denied"),
 });
 
+const readExpectation: Reader<Expectation> = (value, place) => ({
+  ...readEntry(value, place),
+  line: place.line,
+});
+
 /** @throws `ConfigError` for a file that cannot be read or says something else. */
 export function readExpectations(file: string): readonly Expectation[] {
-  const toml = readToml(file, "Write it: svirt-agent policy explain --print-expect LOG");
+  const hint = "Write it: svirt-agent policy explain --print-expect LOG";
+  const { document, lines } = readTomlAndLines(file, hint);
   return table<{ readonly denial: readonly Expectation[] }>({
     denial: optional(list(readExpectation), []),
-  })(toml, new Place(file)).denial;
+  })(document, new Place(file, undefined, lines)).denial;
 }
 
 /** Compares; a denial that was none, because something was permissive, is never an expected one. */

@@ -3,7 +3,8 @@
  *
  * 1. `audit/avc_reader.ts` finds them in logs, `group.ts` puts together those that are the same;
  * 2. `said_no.ts` asks a policy, with the booleans as they were;
- * 3. `predicted.ts` knows which ones are the product working, `grants.ts` what the agent's log says;
+ * 3. `predicted.ts` knows which ones are the product working, `asserted.ts` what assertion files say,
+ *    `grants.ts` what the agent's log says;
  * 4. `advice.ts` says what to do.
  *
  * @module
@@ -11,8 +12,10 @@
 
 import type { SeenDenial } from "../../audit/avc_reader.ts";
 import { GUEST_TYPES } from "../../label/guest_types.ts";
+import type { Assertion } from "../assertion/assertion.ts";
 import type { PolicyDb } from "../binary/policydb.ts";
 import { type Advice, advise, type Meaning } from "./advice.ts";
+import { assertedBy } from "./asserted.ts";
 import type { Grants } from "./grants.ts";
 import { type Group, groupDenials, spanOf, typeOf } from "./group.ts";
 import { opensBesides } from "./opens.ts";
@@ -26,6 +29,8 @@ export interface Explanation {
   readonly tried: string;
   readonly refusal: Refusal;
   readonly prediction: Prediction | undefined;
+  /** Ids of assertions that say that it is never allowed. */
+  readonly asserted: readonly string[];
   readonly advice: Advice;
 }
 
@@ -34,6 +39,7 @@ export interface Sources {
   readonly ask?: AskWhy;
   readonly db?: PolicyDb;
   readonly grants?: Grants;
+  readonly assertions?: readonly Assertion[];
 }
 
 /** What needs somebody comes first. */
@@ -42,7 +48,7 @@ const ORDER: readonly Meaning[] = ["look", "not-denied", "past", "working", "har
 /** Explains all of them; those that mean the same stay in the order of time. */
 export function explain(
   denials: readonly SeenDenial[],
-  { ask = askNobody, db, grants }: Sources,
+  { ask = askNobody, db, grants, assertions = [] }: Sources,
 ): Explanation[] {
   const isGuest = guestsIn(db);
   const opens = (boolean: string, type: string) =>
@@ -51,15 +57,28 @@ export function explain(
   const refusals = ask(groups);
   const explanations = groups.map((group, i): Explanation => {
     const refusal = refusals[i]!;
-    const prediction = predict(group, isGuest);
+    const saying = assertedBy(group, assertions, { isGuest, db });
+    const asserted = saying.map(({ id }) => id);
+    const prediction = predict(group, isGuest) ?? predictedBy(saying, group);
     const granted = isGuest(typeOf(group.source)) ? grants?.about(group) : undefined;
-    const advice = advise({ group, refusal, prediction, isGuest, granted, opens });
-    return { group, tried: tried(group, isGuest, grants), refusal, prediction, advice };
+    const advice = advise({ group, refusal, prediction, asserted, isGuest, granted, opens });
+    const what = tried(group, isGuest, grants);
+    return { group, tried: what, refusal, prediction, asserted, advice };
   });
   return explanations.sort((a, b) =>
     ORDER.indexOf(a.advice.meaning) - ORDER.indexOf(b.advice.meaning) ||
     compare(spanOf(a.group).first ?? "", spanOf(b.group).first ?? "")
   );
+}
+
+/** What an assertion predicts; a denial of the agent itself is never as it should be. */
+function predictedBy(
+  [assertion]: readonly Assertion[],
+  { source }: Group,
+): Prediction | undefined {
+  if (assertion === undefined || typeOf(source) === "svirt_agent_t") return undefined;
+  const { id, desc } = assertion;
+  return { id, by: "assertion", kind: "promise", promise: "an assertion", because: desc };
 }
 
 /** Is it a guest's domain? Also without a policy, for the types of those that are known. */

@@ -12,6 +12,8 @@ import { type Group, hasOtherCategories, typeOf } from "./group.ts";
 export interface Prediction {
   /** Stays the same when the text changes. */
   readonly id: string;
+  /** The table below, or an assertion file. */
+  readonly by: "table" | "assertion";
   /**
    * - `promise`: it is the product working
    * - `harmless`: nobody promised it; whoever was denied does without
@@ -51,7 +53,7 @@ interface AllBut {
   readonly allBut: readonly string[];
 }
 
-interface Row extends Prediction {
+interface Row extends Omit<Prediction, "by"> {
   /** `guest`: a guest's domain; `other`: any that is neither a guest's nor the agent's. */
   readonly source: "guest" | "other";
   /** Types; `guest` is any guest's domain, `*` any type. */
@@ -90,7 +92,7 @@ const ROWS: readonly Row[] = [
     because: "it has another guest's categories, whatever its type",
   },
   {
-    id: "frozen-write",
+    id: "frozen-descriptor",
     kind: "promise",
     source: "guest",
     target: ["svirt_fd_ro_t"],
@@ -212,7 +214,7 @@ export function predict(group: Group, isGuest: (type: string) => boolean): Predi
   const row = ROWS.find((row) => fits(row, group, isGuest));
   if (row === undefined) return undefined;
   const { id, kind, because, promise } = row;
-  return { id, kind, because, ...(promise !== undefined && { promise }) };
+  return { id, by: "table", kind, because, ...(promise !== undefined && { promise }) };
 }
 
 function fits(row: Row, group: Group, isGuest: (type: string) => boolean): boolean {

@@ -37,9 +37,15 @@ export function plural(count: number, word: string): string {
 }
 
 /** One that was expected and is not there, in one line. */
-export function missingLine({ expectation, permission }: Differences["missing"][number]): string {
-  const { source, target, class: classes, path, relation, reason } = expectation;
+export function missingLine(
+  { expectation, permission }: Differences["missing"][number],
+  file: string,
+): string {
+  const { source, target, class: classes, path, relation, reason, line } = expectation;
+  const place = line === undefined ? file : `${file}:${line}`;
   const of = [relation, path && JSON.stringify(path)].filter((it) => it !== undefined).join(", ");
-  return `missing: ${source.join("|")} ${target.join("|")}:${classes.join("|")} ${permission}` +
+  return `missing: ${place}: ${source.join("|")} ${target.join("|")}:${
+    classes.join("|")
+  } ${permission}` +
     `${of === "" ? "" : ` (${of})`}: ${reason}`;
 }
