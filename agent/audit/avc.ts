@@ -98,7 +98,7 @@ function text<K extends string>(
 }
 
 /** Values that a program chooses; the kernel calls them untrusted. */
-const UNTRUSTED = ["comm", "path", "name", "exe", "cwd", "proctitle"];
+const UNTRUSTED = ["comm", "path", "name", "exe", "cwd", "proctitle", "trawcon"];
 
 /**
  * Value of `key=` in a record: quoted as it stands, or in hexadecimal digits where the kernel met a

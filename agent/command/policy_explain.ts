@@ -25,16 +25,18 @@ export async function run({ operands, options }: Arguments, terminal: Terminal):
   const expectFile = options["expect"] as string | undefined;
   const expectations = expectFile === undefined ? undefined : readExpectations(expectFile);
   const assertionFiles = (options["assertions"] ?? []) as readonly string[];
+  const assertions = readAssertions([...bundledFiles(), ...assertionFiles]);
   const log = await readDenials(operands);
   using engine = policyToAsk(options["policy"], terminal);
-  const sources = {
-    ...engine !== undefined && { ask: asker(engine, log.changes), db: engine.db },
+  const known = {
+    ...engine !== undefined && { db: engine.db },
     ...hostGrants(options),
-    assertions: readAssertions([...bundledFiles(), ...assertionFiles]),
+    assertions,
   };
-  const explanations = explain(log.denials, sources);
+  const sources = { ...known, ...engine !== undefined && { ask: asker(engine, log.changes) } };
   if (options["print-expect"] === true) {
-    for (const line of expectationsIn(explanations)) terminal.out(line);
+    // What said no does not stand in such a file: nobody has to be asked.
+    for (const line of expectationsIn(explain(log.denials, known))) terminal.out(line);
     return EXIT.asExpected;
   }
   let expected: Expected | undefined;
@@ -42,21 +44,25 @@ export async function run({ operands, options }: Arguments, terminal: Terminal):
     const differences = compare(log.denials, expectations, guestsIn(engine?.db));
     const unexpected = explain(differences.unexpected, sources);
     expected = { file: expectFile, unexpected, missing: differences.missing };
+    if (options["json"] !== true) {
+      for (const line of comparison(expected, log)) terminal.out(line);
+      return statusOf(expected);
+    }
   }
+  const explanations = explain(log.denials, sources);
   if (options["json"] === true) {
     const whole = document(explanations, log, engine?.origin, expected);
     terminal.out(JSON.stringify(whole, null, 2));
-  } else if (expected === undefined) {
+  } else {
     for (const line of explanations.flatMap(threeLines)) terminal.out(line);
     terminal.out(summary(explanations, log));
-  } else {
-    for (const line of comparison(expected, log)) terminal.out(line);
   }
-  if (expected !== undefined) {
-    const same = expected.unexpected.length === 0 && expected.missing.length === 0;
-    return same ? EXIT.asExpected : EXIT.finding;
-  }
+  if (expected !== undefined) return statusOf(expected);
   return engine !== undefined && explanations.some(isUnknown) ? EXIT.unknown : EXIT.asExpected;
+}
+
+function statusOf({ unexpected, missing }: Expected): number {
+  return unexpected.length === 0 && missing.length === 0 ? EXIT.asExpected : EXIT.finding;
 }
 
 /** There was a policy to ask, and it does not know what it was asked about. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { AvcReader } from "../../agent/audit/avc_reader.ts";
 import { explain, type Explanation, type Sources } from "../../agent/policy/explain/explain.ts";
+import { threeLines } from "../../agent/policy/explain/report.ts";
 import { asker } from "../../agent/policy/explain/said_no.ts";
 import { compiled, readCil } from "../policy/compile.ts";
 
@@ -239,9 +240,15 @@ describe("denials that are the same", () => {
     assert.deepEqual(meanings, ["look", "not-denied", "working", "harmless"]);
   });
 
-  it("paint no terminal: names are a guest's to choose", () => {
-    const name = Buffer.from("/srv/\x1b[2J\u202e.raw").toString("hex").toUpperCase();
-    const { tried } = only("svirt_t:c1,c2 nfs_t file open", `path=${name}`);
-    assert.doesNotMatch(tried, /[\p{Cc}\u202e]/u);
+  it("paint no terminal: names are a guest's to choose, and labels an administrator's of another host", () => {
+    const harmful = (text: string) => Buffer.from(text).toString("hex").toUpperCase();
+    const name = harmful("/srv/\x1b[2J\u202e.raw");
+    const label = harmful("system_u:object_r:\x1b[2J_t:s0");
+    const denial = line("svirt_t:c1,c2 unlabeled_t file open", `path=${name}`) +
+      ` trawcon=${label}`;
+    const lines = explained(denial).flatMap(threeLines);
+    assert.match(lines[0]!, /\\u\{1b\}/);
+    assert.match(lines[2]!, /\\u\{1b\}/);
+    for (const it of lines) assert.doesNotMatch(it, /[\p{Cc}\u202e]/u);
   });
 });

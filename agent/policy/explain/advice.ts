@@ -71,7 +71,8 @@ function predicted(
   const by = `[${[id, ...asserted.filter((it) => it !== id)].join(", ")}]`;
   if (kind === "harmless") return { meaning: "harmless", text: `nothing: ${because} ${by}` };
   if (refusal.by === "allowed") {
-    const text = `find out who changed the policy: it allows by now what ${promise} forbids; ` +
+    const text =
+      `find out who changed the policy or a boolean: it allows by now what ${promise} forbids; ` +
       `${because} ${by}. Ask it: svirt-agent policy test`;
     return { meaning: "look", text };
   }

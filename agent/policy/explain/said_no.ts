@@ -66,8 +66,10 @@ export const askNobody: AskWhy = (groups) =>
  * @param changes Of booleans and the policy, as they stand in the log; in the order of time.
  */
 export function asker(engine: PolicyEngine, changes: readonly PolicyChange[]): AskWhy {
-  const index = new RuleIndex(engine.db);
+  let made: RuleIndex | undefined;
   return (groups) => {
+    if (groups.length === 0) return [];
+    const index = made ??= new RuleIndex(engine.db);
     const asked = groups.filter(({ source, target }) => isContext(source) && isContext(target));
     const questions = asked.map((group) => ({
       source: group.source,
@@ -123,7 +125,7 @@ function refusalOf(
 ): Refusal {
   const denied = answers.filter(([, { answer }]) => answer === "denied");
   const unknown = answers.find(([, { answer }]) => answer === "unknown")?.[1];
-  if (denied.length > 0) return denial(denied);
+  if (denied.length > 0) return denial(denied, group);
   if (unknown !== undefined) {
     const missing = unknown.missing ?? "all of it";
     const raw = group.trawcon === undefined ? "" : ` (the label is ${group.trawcon})`;
@@ -142,7 +144,10 @@ function refusalOf(
   return { by: "allowed", answer: "allowed", text, booleans: [], audited: true };
 }
 
-function denial(denied: readonly (readonly [permission: string, why: Why])[]): Refusal {
+function denial(
+  denied: readonly (readonly [permission: string, why: Why])[],
+  group: Group,
+): Refusal {
   const [, first] = denied[0]!;
   const audited = denied.some(([, why]) => why.audited);
   const silent = audited ? "" : "; by now a dontaudit rule keeps it out of the log";
@@ -155,12 +160,9 @@ function denial(denied: readonly (readonly [permission: string, why: Why])[]): R
     ),
   ];
   if (constrained !== undefined && denied.every(([, { by }]) => by === "constraint")) {
-    const parts = failedParts(constrained.constraint ?? "");
-    const said = parts.length > 0
-      ? parts.join(", and ")
-      : constrained.constraint ?? "not told which";
-    const text = `a constraint, whatever rules allow: ${said}${silent}`;
     const { constraint } = constrained;
+    const said = inWords(constraint, group);
+    const text = `a constraint, whatever rules allow: ${said}${silent}`;
     return {
       by: "constraint",
       answer: "denied",
@@ -179,6 +181,16 @@ function denial(denied: readonly (readonly [permission: string, why: Why])[]): R
   const text = `no rule allows ${permissions} as booleans are; ${either(booleans)} would` +
     (held ? ", if no constraint denied it" : "") + silent;
   return { by: "boolean", answer: "denied", text, booleans, audited };
+}
+
+/** The kernel itself does not say which constraint it was. */
+function inWords(constraint: string | undefined, group: Group): string {
+  const parts = failedParts(constraint ?? "");
+  if (parts.length > 0) return parts.join(", and ");
+  if (constraint !== undefined) return constraint;
+  return hasOtherCategories(group)
+    ? "its categories are not among the source's"
+    : "the kernel does not say which";
 }
 
 function permitted({ source }: Group, answer: Answer): Refusal {
