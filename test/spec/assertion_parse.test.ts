@@ -7,6 +7,8 @@ import fc from "fast-check";
 import { parse } from "smol-toml";
 import { bundledFiles } from "../../agent/policy/assertion/bundled.ts";
 import { readAssertions } from "../../agent/policy/assertion/parse.ts";
+import { findCommand } from "../../agent/command/find.ts";
+import { parse as parseArguments } from "../../agent/command/parse.ts";
 import { ConfigError } from "../../agent/config/config_error.ts";
 import { assertionsOf } from "../policy/check.ts";
 
@@ -127,6 +129,22 @@ describe("a file of assertions", () => {
     ].join("\n");
     assert.throws(() => assertionsOf(file), /a\.toml:24: assertion\[1\]\.relation: expected/);
   });
+  it("points into tables of a table, and at keys that are quoted or dotted", () => {
+    const file = [
+      text({}),
+      text({ id: `"second"` }),
+      "[assertion.when]", // 18
+      `use_nfs = "on"`,
+      `'a"b' = "on"`, // 20
+    ];
+    assert.throws(
+      () => assertionsOf(file.slice(0, 3).join("\n") + "\nuse_nfs = 1\n"),
+      /:18: .*when\.use_nfs/,
+    );
+    assert.throws(() => assertionsOf(file.join("\n")), /:19: assertion\[1\]\.when\."a\\"b": /);
+    const dotted = text({}) + `when.use_nfs = "no"\n`;
+    assert.throws(() => assertionsOf(dotted), /:8: assertion\[0\]\.when\.use_nfs: "no"/);
+  });
   it("says where an id was used before", () => {
     const twice = text({}) + text({});
     assert.throws(
@@ -209,5 +227,29 @@ describe("the schema of assertion files", () => {
   }
   it("is valid for all of them together: no id is used twice", () => {
     readAssertions(bundledFiles());
+  });
+});
+
+describe("policies/assertions/README.md", () => {
+  const readme = readFileSync(join(ROOT, "policies/assertions/README.md"), "utf8");
+
+  it("has an example that the schema and the parser take", () => {
+    const [, example] = /```toml\n([^`]*)```/.exec(readme)!;
+    assert.equal(validate(parse(example!)), true);
+    assert.equal(assertionsOf(example!).length, 3);
+  });
+  it("names every key that there is", () => {
+    const { $defs } = JSON.parse(readFileSync(SCHEMA, "utf8"));
+    for (const key of Object.keys($defs.assertion.properties)) {
+      assert.match(readme, new RegExp(`^\\|.*\`${key}\``, "m"));
+    }
+  });
+  it("has commands that the program takes", () => {
+    const commands = [...readme.matchAll(/svirt-agent (policy test --[^\n>]*)/g)];
+    assert.ok(commands.length >= 3);
+    for (const [, typed] of commands) {
+      const { command, rest } = findCommand(typed!.trim().split(/ +/));
+      assert.deepEqual(parseArguments(command, rest).operands, ["vm_backup.toml"]);
+    }
   });
 });
