@@ -18,13 +18,6 @@ export type Opaque = unknown;
 /** Out-parameter. */
 export type Out<T> = [T | null];
 
-/** struct sepol_av_decision; <sepol/policydb/flask_types.h>. Each is a bit mask of permissions. */
-export interface SepolAvDecision {
-  readonly allowed: number;
-  /** A cleared bit: denied without an AVC. */
-  readonly auditdeny: number;
-}
-
 /** What denied some of the permissions that were asked for; <sepol/policydb/services.h>. */
 export const SEPOL_COMPUTEAV_TE = 1;
 export const SEPOL_COMPUTEAV_CONS = 2;
@@ -53,16 +46,16 @@ export interface Libsepol {
     tsid: number,
     tclass: number,
     requested: number,
-    avd: unknown,
-    reason: Out<number>,
+    avd: Uint32Array,
+    reason: Uint32Array,
   ): number;
   sepol_compute_av_reason_buffer(
     ssid: number,
     tsid: number,
     tclass: number,
     requested: number,
-    avd: unknown,
-    reason: Out<number>,
+    avd: Uint32Array,
+    reason: Uint32Array,
     reason_buf: Out<Opaque>,
     flags: number,
   ): number;
@@ -93,13 +86,6 @@ export function libsepol(): Libsepol {
   if (loaded !== undefined) return loaded;
   const so = koffi.load("libsepol.so.2");
   const libc = koffi.load("libc.so.6");
-  koffi.struct("sepol_av_decision", {
-    allowed: "uint32_t",
-    decided: "uint32_t",
-    auditallow: "uint32_t",
-    auditdeny: "uint32_t",
-    seqno: "uint32_t",
-  });
 
   // deno-fmt-ignore
   loaded = {
@@ -113,8 +99,8 @@ export function libsepol(): Libsepol {
     sepol_policydb_to_image:        bind(so, "int sepol_policydb_to_image(void *handle, void *policydb, _Out_ void **newdata, _Out_ size_t *newlen)"), // <sepol/policydb.h>
     sepol_set_policydb_from_file:   bind(so, "int sepol_set_policydb_from_file(void *fp)"),                                              // <sepol/policydb/services.h>
     sepol_context_to_sid:           bind(so, "int sepol_context_to_sid(const char *scontext, size_t scontext_len, _Out_ uint32_t *out_sid)"), // same header
-    sepol_compute_av_reason:        bind(so, "int sepol_compute_av_reason(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, _Out_ sepol_av_decision *avd, _Out_ unsigned int *reason)"), // same header
-    sepol_compute_av_reason_buffer: bind(so, "int sepol_compute_av_reason_buffer(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, _Out_ sepol_av_decision *avd, _Out_ unsigned int *reason, _Out_ void **reason_buf, unsigned int flags)"), // same header
+    sepol_compute_av_reason:        bind(so, "int sepol_compute_av_reason(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, uint32_t *avd, unsigned int *reason)"), // same header
+    sepol_compute_av_reason_buffer: bind(so, "int sepol_compute_av_reason_buffer(uint32_t ssid, uint32_t tsid, uint16_t tclass, uint32_t requested, uint32_t *avd, unsigned int *reason, _Out_ void **reason_buf, unsigned int flags)"), // same header
     sepol_policy_kern_vers_max:     bind(so, "int sepol_policy_kern_vers_max(void)"),                                                     // <sepol/policydb.h>
     fmemopen:                       bind(libc, "void *fmemopen(void *buf, size_t size, const char *mode)"),                              // fmemopen(3)
     fclose:                         bind(libc, "int fclose(void *stream)"),                                                              // fclose(3)

@@ -14,17 +14,18 @@ import { type OptionValue, UsageError } from "./command.ts";
  * @throws `UsageError` for a file that is not there; `NoSelinuxError` where the kernel has none.
  */
 export function openPolicy(path: OptionValue): PolicyEngine {
-  return typeof path === "string" ? openFile(path) : openRunning();
+  return typeof path === "string" ? openPolicyFile(path, "--policy ") : openRunning();
 }
 
-function openFile(path: string): OfflinePolicy {
+/** @param said What stood before the path, for messages. @throws `UsageError` for one that is not there. */
+export function openPolicyFile(path: string, said = ""): OfflinePolicy {
   try {
     return OfflinePolicy.read(isAbsolute(path) ? path : join(process.cwd(), path));
   } catch (error) {
     const { code } = error as { code?: string };
     if (code !== "ENOENT" && code !== "EACCES" && code !== "EISDIR") throw error;
     throw new UsageError(
-      `--policy ${JSON.stringify(path)}: ${(error as Error).message}`,
+      `${said}${JSON.stringify(path)}: ${(error as Error).message}`,
       "A host has its own in /etc/selinux/*/policy/policy.*",
     );
   }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { NoSelinuxError } from "../label/ready.ts";
 import { kernel } from "../label/selinux.ts";
 import type { PolicyEngine } from "../policy/engine.ts";
+import { GUESTS, guestTypes } from "../policy/guest_types.ts";
 import { crossGuestAccesses, kindOf } from "../policy/matrix/judge.ts";
 import { parseList, problemOf } from "../policy/matrix/list_file.ts";
 import { makeMatrix } from "../policy/matrix/matrix.ts";
@@ -12,8 +13,6 @@ import { booleansOf, openPolicy } from "./open_policy.ts";
 import { describeMatrix, matrixDocument, type MatrixView } from "./policy_matrix_view.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Attribute of the types that guests run in, of the reference policy and of Fedora's. */
-const GUESTS = "virt_domain";
 const PERMISSIONS = "open,read,write";
 
 /** Finds every image that a guest can get at and should not. */
@@ -90,8 +89,8 @@ function runningParties({ db, origin }: PolicyEngine): Parties {
       "Name guests and images: --guest CONTEXT --image CONTEXT, or --contexts FILE",
     );
   }
-  const domains = db.expand(GUESTS);
-  if (domains === undefined) {
+  const domains = guestTypes(db);
+  if (domains.length === 0) {
     throw new UsageError(
       `${origin} has no attribute "${GUESTS}", so nobody can tell which processes are guests`,
       "Name them: --guest CONTEXT --image CONTEXT, or --contexts FILE",

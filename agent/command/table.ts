@@ -156,6 +156,17 @@ export const COMMANDS: readonly Command[] = [
     load: () => import("./policy_query.ts"),
   },
   {
+    name: "policy diff",
+    operands: "OLD NEW [FILE.toml...]",
+    summary: "what assertions say of one policy and not of another, and the rules behind it",
+    options: {
+      boolean,
+      all: { type: "boolean", help: "also all that guest types may do with every type" },
+      json,
+    },
+    load: () => import("./policy_diff.ts"),
+  },
+  {
     name: "policy matrix",
     operands: "",
     summary: "find what guests can get at of other guests' images",

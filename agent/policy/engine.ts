@@ -17,6 +17,8 @@ export interface Question {
   readonly tclass: string;
   readonly permissions: readonly string[];
   readonly booleans?: BooleanValues;
+  /** The answers alone: the text of a constraint costs several times as much as they do. */
+  readonly brief?: boolean;
 }
 
 /** What the policy says of one permission. */

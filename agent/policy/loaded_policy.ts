@@ -6,7 +6,6 @@ import {
   SEPOL_COMPUTEAV_CONS,
   SEPOL_COMPUTEAV_RBAC,
   SEPOL_COMPUTEAV_TE,
-  type SepolAvDecision,
   takeText,
 } from "../../ffi/libsepol.ts";
 import type { PolicyDb } from "./binary/policydb.ts";
@@ -53,8 +52,9 @@ export class LoadedPolicy {
   }
 
   /** @throws `Error` when another policy was loaded since. */
-  answer({ source, target, tclass, permissions }: Omit<Question, "booleans">): PolicyAnswer {
+  answer(question: Omit<Question, "booleans">): PolicyAnswer {
     if (!this.isCurrent) throw new Error("Another policy was loaded since");
+    const { source, target, tclass, permissions } = question;
     const ssid = this.#sid(source);
     const tsid = this.#sid(target);
     const known = this.#db.classes.get(tclass);
@@ -62,7 +62,7 @@ export class LoadedPolicy {
     if (ssid === undefined) return unknown(permissions, this.#lacks(source));
     if (tsid === undefined) return unknown(permissions, this.#lacks(target));
     if (known === undefined) return unknown(permissions, `class "${tclass}"`);
-    return { permissive, decisions: decide(ssid, tsid, known, permissions) };
+    return { permissive, decisions: decide(ssid, tsid, known, question) };
   }
 
   /** Number of a context in libsepol's table; `undefined` when the policy has no such context. */
@@ -101,30 +101,43 @@ function unknown(permissions: readonly string[], missing: string): PolicyAnswer 
 }
 
 const ALLOWED: PolicyDecision = { answer: "allowed", by: "te", audited: false };
+const BY_RULES: PolicyDecision = { answer: "denied", by: "te", audited: true };
+const SILENTLY: PolicyDecision = { answer: "denied", by: "te", audited: false };
 
 function decide(
   ssid: number,
   tsid: number,
   { name, value, permissions: names }: PolicyClass,
-  permissions: readonly string[],
+  { permissions, brief = false }: Pick<Question, "permissions" | "brief">,
 ): ReadonlyMap<string, PolicyDecision> {
   const bits = permissions.map((permission) => bitOf(names, permission));
-  const asked = bits.reduce((all, bit) => (all | bit) >>> 0, 0);
-  const { avd, reason } = compute(ssid, tsid, value, asked);
-  const decisions = bits.map((bit, i): PolicyDecision => {
+  let asked = 0;
+  for (const bit of bits) asked |= bit;
+  const reason = compute(ssid, tsid, value, asked >>> 0);
+  const [allowed, auditdeny] = [AVD[AVD_ALLOWED]!, AVD[AVD_AUDITDENY]!];
+  const decisions = new Map<string, PolicyDecision>();
+  for (const [i, bit] of bits.entries()) {
+    const permission = permissions[i]!;
     if (bit === 0) {
-      const missing = `permission "${permissions[i]}" of class "${name}"`;
-      return { answer: "unknown", by: "unknown", audited: false, missing };
+      const missing = `permission "${permission}" of class "${name}"`;
+      decisions.set(permission, { answer: "unknown", by: "unknown", audited: false, missing });
+      continue;
     }
-    if ((avd.allowed & bit) !== 0) return ALLOWED;
-    const audited = (avd.auditdeny & bit) !== 0;
-    // One reason for all of them, or each has to be asked for alone.
-    const why = reason === SEPOL_COMPUTEAV_TE ? reason : compute(ssid, tsid, value, bit).reason;
-    if (why === SEPOL_COMPUTEAV_TE) return { answer: "denied", by: "te", audited };
-    const constraint = constraintOf(ssid, tsid, value, bit, why);
-    return { answer: "denied", by: "constraint", audited, constraint };
-  });
-  return new Map(permissions.map((permission, i) => [permission, decisions[i]!]));
+    if ((allowed & bit) !== 0) {
+      decisions.set(permission, ALLOWED);
+      continue;
+    }
+    const audited = (auditdeny & bit) !== 0;
+    // One reason for all that is denied, or each has to be asked for alone.
+    const why = isSingle(reason) ? reason : compute(ssid, tsid, value, bit);
+    if (why === SEPOL_COMPUTEAV_TE) decisions.set(permission, audited ? BY_RULES : SILENTLY);
+    else {
+      const text = brief ? undefined : constraintOf(ssid, tsid, value, bit, why);
+      const constraint = text !== undefined && { constraint: text };
+      decisions.set(permission, { answer: "denied", by: "constraint", audited, ...constraint });
+    }
+  }
+  return decisions;
 }
 
 /** 0 for a permission that the class does not have. */
@@ -133,21 +146,30 @@ function bitOf(names: readonly string[], permission: string): number {
   return index < 0 ? 0 : (1 << index) >>> 0;
 }
 
-function compute(ssid: number, tsid: number, tclass: number, requested: number) {
-  const avd = {} as SepolAvDecision;
-  const reason: Out<number> = [null];
-  if (libsepol().sepol_compute_av_reason(ssid, tsid, tclass, requested, avd, reason) !== 0) {
+/** Is it the only one of SEPOL_COMPUTEAV_*? */
+function isSingle(reason: number): boolean {
+  return (reason & reason - 1) === 0;
+}
+
+/** struct sepol_av_decision, filled by each call: memory of its own for each would cost more than the call. */
+const AVD = new Uint32Array(5);
+const AVD_ALLOWED = 0;
+const AVD_AUDITDENY = 3;
+const REASON = new Uint32Array(1);
+
+/** Fills {@linkcode AVD}; answers why not all is allowed. */
+function compute(ssid: number, tsid: number, tclass: number, requested: number): number {
+  if (libsepol().sepol_compute_av_reason(ssid, tsid, tclass, requested, AVD, REASON) !== 0) {
     throw new Error("sepol_compute_av_reason failed");
   }
-  return { avd, reason: reason[0]! };
+  return REASON[0]!;
 }
 
 /** What denies besides rules of types, in words; of a constraint its text, with what failed in it. */
 function constraintOf(ssid: number, tsid: number, tclass: number, bit: number, reason: number) {
   if ((reason & SEPOL_COMPUTEAV_CONS) === 0) return OTHERS[reason] ?? "not known which";
-  const avd = {} as SepolAvDecision;
-  const [why, text]: [Out<number>, Out<Opaque>] = [[null], [null]];
-  libsepol().sepol_compute_av_reason_buffer(ssid, tsid, tclass, bit, avd, why, text, 0);
+  const text: Out<Opaque> = [null];
+  libsepol().sepol_compute_av_reason_buffer(ssid, tsid, tclass, bit, AVD, REASON, text, 0);
   return (takeText(text[0]) ?? "")
     .split("\n")
     .map((line) =>

