@@ -8,7 +8,7 @@ const FINDING = ["RefusedError", "VerdictError", "DroppedError", "CategoriesExha
 const WRONG_PATH = ["ENOENT", "ENOTDIR", "ELOOP", "EXDEV", "ENXIO"];
 
 /** What a shell reports for a program that Ctrl-C ended. */
-const INTERRUPTED = 130;
+export const INTERRUPTED = 130;
 
 /** The exit status of a command that threw; by the error's name, so that none has to be loaded. */
 export function exitStatusOf(error: Error & { code?: string; operation?: string }): number {

@@ -7,6 +7,11 @@ const config: Option = {
   help: "the host's settings (default: /etc/svirt-agent/agent.toml)",
 };
 const dryRun: Option = { type: "boolean", help: "print what would be done and do nothing" };
+const root: Option = {
+  type: "string",
+  value: "FOLDER",
+  help: "of the system whose files lie there; nothing is loaded or labelled",
+};
 const yes: Option = { type: "boolean", short: "y", help: "do it without being asked again" };
 
 const policy: Option = {
@@ -217,6 +222,25 @@ export const COMMANDS: readonly Command[] = [
       json,
     },
     load: () => import("./policy_explain.ts"),
+  },
+  {
+    name: "policy install",
+    operands: "[FOLDER]",
+    summary: "install the agent's policy modules, or those of a folder, and label its files",
+    options: { root, "dry-run": dryRun },
+    load: () => import("./policy_install.ts"),
+  },
+  {
+    name: "policy remove",
+    operands: "",
+    summary: "remove the agent's policy modules, when no guest and no image needs them",
+    options: {
+      config,
+      root,
+      relabel: { type: "boolean", help: "give images that carry their labels their own ones back" },
+      "dry-run": dryRun,
+    },
+    load: () => import("./policy_remove.ts"),
   },
   {
     name: "audit show",

@@ -13,6 +13,7 @@ import { constants } from "node:fs";
 import { SystemError } from "../../ffi/errno.ts";
 import {
   AT_FDCWD,
+  O_PATH,
   openat2,
   RESOLVE_BENEATH,
   RESOLVE_NO_MAGICLINKS,
@@ -22,7 +23,7 @@ import {
 import { type Identity, OwnedFd } from "../owned_fd.ts";
 import { ImageError, shellWord } from "./image_error.ts";
 
-const { O_DIRECTORY, O_NOCTTY, O_NONBLOCK, O_RDONLY } = constants;
+const { O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 const { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } = constants;
 
 const BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
@@ -134,6 +135,17 @@ export function openBeneath(
  */
 export function openParent(folders: readonly Folder[], path: string): OwnedFd {
   return openRest(folders, posix.dirname(cleanPath(path)), O_RDONLY | O_DIRECTORY, 0);
+}
+
+/**
+ * Opens a file only for its label to be read and set, which who may not read the file may do.
+ *
+ * @returns A descriptor of whatever has that name, also of a symbolic link; the caller owns it.
+ */
+export function openForLabel(folders: readonly Folder[], path: string): OwnedFd {
+  const { folder, rest } = locate(folders, path);
+  const how = { flags: O_PATH | O_NOFOLLOW, resolve: BENEATH };
+  return new OwnedFd(openat2(folder.fd.number, rest, how), path);
 }
 
 function openRest(folders: readonly Folder[], path: string, flags: number, mode: number): OwnedFd {

@@ -42,7 +42,7 @@ export function requireEnforcing(selinux: Selinux): void {
   if (!selinux.knows(MODULE)) {
     throw new NoSelinuxError(
       "The policy does not know svirt_fd_image_t: the module svirt_agent is not installed",
-      "Install it: semodule -i policies/svirt_agent/*.cil",
+      "Install it: svirt-agent policy install",
     );
   }
   const { type } = selinux.ownContext();

@@ -47,7 +47,7 @@ export function ownDifference(
   return {
     text: `"${layer.path}": ${permission} is ${answer} (${by}), expected ${expected}: ${promise}`,
     hint: expected === "allowed"
-      ? "Install the agent's module again: semodule -i policies/svirt_agent/*.cil"
+      ? "Install the agent's module again: svirt-agent policy install"
       : by === "server" || by === "other"
       ? "The storage does not keep the guest from it: stop the guest, and look at who may write there"
       : `Find the rule, and take out the module or the boolean it stands in: sesearch -A ${rule}`,

@@ -9,6 +9,8 @@ const NEEDS: readonly {
   { command: ["qemu-img", "--version"], package: "qemu-utils" },
   // our modules with what libsepol, the kernel's own security server, makes of them
   { command: ["sh", "-c", "ldconfig -p | grep -q libsepol.so.2"], package: "libsepol2" },
+  // a real store of policy modules, in a folder
+  { command: ["sh", "-c", "ldconfig -p | grep -q libsemanage.so.2"], package: "libsemanage2" },
 ];
 
 /** Installs what is missing where apt-get and root are there; elsewhere says what to install. */

@@ -39,6 +39,8 @@ export const BOOTS: readonly Boot[] = [
   { name: "races", release: "13", tests: ["races"] },
   { name: "raced", release: "13", tests: ["raced_guest"] },
   { name: "booted", release: "13", tests: ["booted"] },
+  { name: "modules", release: "13", tests: ["policy_modules"] },
+  { name: "modules-12", release: "12", tests: ["policy_modules"] },
   { name: "12", release: "12", tests: ["pending", "snapshot", "fence", "dropped", "policy", "explain"] },
   { name: "deno", release: "13", runtime: "deno", tests: ["snapshot", "fence", "dropped"] },
   { name: "bun", release: "13", runtime: "bun", tests: ["snapshot", "fence", "dropped"] },

@@ -36,7 +36,7 @@ describe("a host where nothing could be promised", () => {
         "the module is not installed",
         (it: FakeSelinux) => it.types = [],
         /module svirt_agent is not installed/,
-        /semodule -i /,
+        /svirt-agent policy install/,
       ],
       [
         "the agent has no domain of its own",

@@ -102,13 +102,13 @@ function look(it: Case): string {
   if (refusal.by === "boolean") return switching(it);
   if (refusal.by === "constraint") return constrained(group, isGuest(source));
   if (source === "svirt_agent_t") {
-    return "install the agent's modules again, of this version: semodule -i " +
-      "policies/svirt_agent/*.cil; if it stays denied, its domain lacks a rule: report it";
+    return "install the agent's modules again, of this version: svirt-agent policy " +
+      "install; if it stays denied, its domain lacks a rule: report it";
   }
   if (!isGuest(source)) return otherDomain(group);
   if (FD_TYPES.includes(target)) {
     return "the guest cannot use what it was handed: install the agent's modules again, " +
-      "semodule -i policies/svirt_agent/*.cil";
+      "svirt-agent policy install";
   }
   if (group.tclass === "fd") {
     return `pass descriptors that the agent opened: a guest uses none of ${target}'s`;
