@@ -13,9 +13,10 @@ import type { Host } from "./host.ts";
 import { isCold } from "./image/device.ts";
 import { inspectImages } from "./image/inspect.ts";
 import { chainsOf } from "./image/layer.ts";
-import { type OpenImage, openImage } from "./image/open.ts";
+import { keep, type OpenImage, openImage } from "./image/open.ts";
 import { reach } from "./io/step.ts";
-import { labelImage } from "./label/apply.ts";
+import { labelImage, makeNode } from "./label/apply.ts";
+import { classOf } from "./label/assign.ts";
 import { guestContext } from "./label/domain.ts";
 import { requireClosed, requireEnforcing } from "./label/ready.ts";
 import { addTransient } from "./operation/transient.ts";
@@ -58,23 +59,30 @@ export async function attach(guest: Guest, host: Host): Promise<AttachedGuest> {
   let qemu: Qemu | undefined;
   try {
     step("grant");
-    for (const image of found) opened.push(openImage(image, credential, host.folders));
+    for (const image of found) {
+      makeNode(image, level, credential, host.selinux);
+      opened.push(openImage(image, credential, host.folders));
+    }
     step("open");
     const labels = opened.map((image) => labelImage(image, level, host.selinux));
     step("label");
     const context = guestContext(guest.qemu.accelerator, level, host.selinux);
-    const command = guestCommand(guest);
+    const layers = found.map(({ layer }) => layer);
+    const command = guestCommand(guest, layers);
     qemu = await startQemu(command, credential, context, place, host.selinux, opened);
     step("start");
     for (const [i, image] of opened.entries()) {
-      const lacks = (access: Access) => missingToReceive(context, labels[i]!, access, host);
-      const passed = await passImage(qemu, image, lacks, isCold(image.layer.image));
-      const { openedAs } = image;
-      const kept = { ro: image.ro.duplicate(), locked: image.locked.duplicate() };
+      const { layer, openedAs } = image;
+      const lacks = (access: Access) =>
+        missingToReceive(context, labels[i]!, access, host, classOf(layer));
+      const passed = await passImage(qemu, image, lacks, isCold(layer.image));
+      const kept = keep(image);
       images.push({ ...found[i]!, label: labels[i]!, passed, openedAs, ...kept });
     }
     step("pass");
-    for (const layers of chainsOf(guest)) await runAll(qemu.monitor, imageGraph(layers, guest));
+    for (const chain of chainsOf(guest, layers)) {
+      await runAll(qemu.monitor, imageGraph(chain, guest));
+    }
     const { fdsets, left } = await probeFdsets(qemu.monitor);
     const removals = left.map((passed) => ({ passed }));
     const parts = { guest, operation, context, credential, place, qemu, images };

@@ -18,6 +18,8 @@ export interface AttachedImage extends Inspected {
   readonly ro: OwnedFd;
   /** Owned: a duplicate of the open file that carries the locks; `ro` where the guest only reads. */
   readonly locked: OwnedFd;
+  /** Owned: a duplicate of the host's own node of a block device, with its locks. */
+  readonly hostNode?: OwnedFd;
   /** Uid that opened what was passed. */
   readonly openedAs: number;
   /** Owned: behind a fence, the read-write open file that the guest had; the server refuses it. */
@@ -50,9 +52,10 @@ export interface AttachedGuest extends Disposable {
 }
 
 /** Closes the agent's descriptors of a file; the guest has its own. */
-export function letGo({ ro, locked, fenced }: AttachedImage): void {
+export function letGo({ ro, locked, hostNode, fenced }: AttachedImage): void {
   ro[Symbol.dispose]();
   locked[Symbol.dispose]();
+  hostNode?.[Symbol.dispose]();
   fenced?.[Symbol.dispose]();
 }
 

@@ -22,6 +22,7 @@ const INTEGERS: Readonly<Record<string, Range>> = {
   long: [-(2n ** 63n), 2n ** 63n - 1n],
   int64_t: [-(2n ** 63n), 2n ** 63n - 1n],
   uint64_t: [0n, 2n ** 64n - 1n],
+  "unsigned long": [0n, 2n ** 64n - 1n],
   size_t: [0n, 2n ** 64n - 1n],
 };
 

@@ -91,6 +91,8 @@ export type Undo =
   } & Owner)
   /** Identity null: not made yet when this was recorded; its random name is the operation's own. */
   | { readonly kind: "unlink"; readonly path: string; readonly identity: Identity | null }
+  /** A guest's own node of a block device. */
+  | { readonly kind: "node"; readonly path: string; readonly identity: Identity }
   | { readonly kind: "level"; readonly level: string }
   | { readonly kind: "cgroup"; readonly path: string }
   | ({ readonly kind: "process" } & ProcessName);

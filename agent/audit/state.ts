@@ -35,8 +35,8 @@ export interface User {
   readonly operation: string;
 }
 
-/** A file that an attach made; without an identity it had got no further than its name. */
-export type Temporary = Extract<Undo, { readonly kind: "unlink" }>;
+/** A file or a node that an attach made; without an identity it had got no further than its name. */
+export type Temporary = Extract<Undo, { readonly kind: "unlink" | "node" }>;
 
 /** What the log says is so now: the fold of all its records, in order. */
 export interface State {
@@ -47,7 +47,7 @@ export interface State {
   readonly grants: ReadonlyMap<string, readonly OpenGrant[]>;
   /** Levels in use, by guest. */
   readonly levels: ReadonlyMap<string, string>;
-  /** Overlays that are removed when their guest stops, by guest. */
+  /** Overlays and device nodes that are removed when their guest stops, by guest. */
   readonly temporary: ReadonlyMap<string, readonly Temporary[]>;
   /**
    * By path of an image that a snapshot froze: the overlay that took its place. Whoever writes the
@@ -129,7 +129,9 @@ class Folded implements State {
     const { id, guest } = intent;
     this.intents.set(id, intent);
     if (intent.operation === "attach") {
-      const made = intent.undo.flatMap((it) => it.kind === "unlink" ? [it] : []);
+      const made = intent.undo.flatMap((it) =>
+        it.kind === "unlink" || it.kind === "node" ? [it] : []
+      );
       if (made.length > 0) this.temporary.set(guest, made);
     }
     for (const undo of intent.undo) {

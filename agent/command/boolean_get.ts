@@ -11,6 +11,7 @@ const NAMES = [
   INHERITED_NFS,
   "svirt_agent_set_booleans",
   "svirt_agent_read_audit",
+  "svirt_agent_use_devices",
 ];
 
 /** Prints booleans as they are and as they will be. */

@@ -6,6 +6,8 @@ import { shellWord } from "../image/image_error.ts";
 import { chainsOf, layerName } from "../image/layer.ts";
 import { labelFor } from "../label/assign.ts";
 import { formatContext } from "../label/context.ts";
+import { type DeviceLayer, isDevice } from "../image/private_node.ts";
+import type { Identity } from "../owned_fd.ts";
 import { coldArguments } from "../qmp/cold.ts";
 import { imageGraph } from "../qmp/graph.ts";
 import { portArguments } from "../qmp/port.ts";
@@ -13,11 +15,12 @@ import { portArguments } from "../qmp/port.ts";
 /** What `run` would do, in commands that people know. */
 export function planOf(guest: Guest, found: readonly Inspected[], { settings }: Host): string[] {
   const { low, high } = settings.categories;
+  const layers = found.map(({ layer }) => layer);
   return [
     `# level: s0:cX,cY with two free categories of c${low}.c${high}`,
     ...found.flatMap(({ layer, storage, identity, label }) => [
       `# ${layerName(layer)}: ${layer.path} (${identity}, ${storage.fsType}, ${layer.access})`,
-      ...storage.keepsLabels
+      ...isDevice(layer) ? [nodePlan(layer, identity)] : storage.keepsLabels
         ? [
           `chcon ${formatContext(labelFor(layer, "s0:cX,cY"))} ${layer.path}` +
           `   # was ${label === undefined ? "unlabelled" : formatContext(label)}`,
@@ -35,12 +38,19 @@ export function planOf(guest: Guest, found: readonly Inspected[], { settings }: 
     ]),
     `runuser -u ${guest.qemu.user} -- ${guest.qemu.binary} -name ${guest.name} ` +
     `-accel ${guest.qemu.accelerator} -S ${
-      [...guest.qemu.args, ...coldArguments(guest), ...portArguments(guest)].map(shellWord).join(
-        " ",
-      )
+      [...guest.qemu.args, ...coldArguments(guest, layers), ...portArguments(guest)].map(shellWord)
+        .join(
+          " ",
+        )
     }`,
-    ...chainsOf(guest).flatMap((layers) => imageGraph(layers, guest)).map((command) =>
+    ...chainsOf(guest, layers).flatMap((chain) => imageGraph(chain, guest)).map((command) =>
       JSON.stringify(command)
     ),
   ];
+}
+
+function nodePlan(layer: DeviceLayer, identity: Identity): string {
+  const label = formatContext(labelFor(layer, "s0:cX,cY"));
+  const number = identity.split(":").slice(1).join(" ");
+  return `mknod --context=${label} ${layer.privateNode} b ${number}`;
 }

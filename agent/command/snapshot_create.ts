@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { FrozenImage } from "../operation/freeze.ts";
 import { type Arguments, EXIT } from "./command.ts";
 import { askGuard } from "./control.ts";
@@ -6,7 +7,9 @@ import type { Terminal } from "./terminal.ts";
 /** Freezes images of a running guest. */
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
   const [guest, ...names] = args.operands as [string, ...string[]];
-  const reply = await askGuard(args, guest, "SnapshotCreate", { images: names });
+  const overlayIn = args.options["overlay-in"] as string | undefined;
+  const folder = overlayIn === undefined ? {} : { overlayIn: resolve(overlayIn) };
+  const reply = await askGuard(args, guest, "SnapshotCreate", { images: names, ...folder });
   const images = reply["images"] as FrozenImage[];
   if (args.options["json"] === true) {
     terminal.out(JSON.stringify({ schemaVersion: 1, guest, images }, null, 2));

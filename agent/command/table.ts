@@ -97,7 +97,15 @@ export const COMMANDS: readonly Command[] = [
     name: "snapshot create",
     operands: "GUEST [IMAGE...]",
     summary: "freeze images of a running guest and put overlays on top, all or none",
-    options: { config, json },
+    options: {
+      config,
+      "overlay-in": {
+        type: "string",
+        value: "FOLDER",
+        help: "for the overlays; each lies beside its image else, which a block device's cannot",
+      },
+      json,
+    },
     load: () => import("./snapshot_create.ts"),
   },
   {

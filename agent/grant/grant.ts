@@ -9,6 +9,7 @@ import { requireSame } from "../image/folder.ts";
 import { type Inspected, labelText } from "../image/inspect.ts";
 import { needsOwner } from "../image/open.ts";
 import { type Owner, readOwner } from "../image/owner.ts";
+import { isDevice } from "../image/private_node.ts";
 import { openToLook } from "../image/squash.ts";
 import { isOurs, labelFor } from "../label/assign.ts";
 import { formatContext } from "../label/context.ts";
@@ -132,7 +133,8 @@ function lookAgain(image: Inspected, { folders, selinux }: Host): Inspected {
 
 /** What puts this file back as it was, before the first of our guests had it. */
 function undoOf(image: Inspected, credential: Credential, state: State): Undo[] {
-  const { layer: { path }, identity, uid, gid, mode, acl, storage } = image;
+  const { layer, identity, uid, gid, mode, acl, storage } = image;
+  const { path } = layer;
   const original = state.references.get(identity)?.original;
   if (original?.label === undefined && image.label !== undefined && isOurs(image.label)) {
     throw new RefusedError(
@@ -140,6 +142,7 @@ function undoOf(image: Inspected, credential: Credential, state: State): Undo[] 
       `Give it its own label first: restorecon -F ${path}`,
     );
   }
+  if (isDevice(layer)) return [{ kind: "node", path: layer.privateNode, identity }];
   const label = original?.label ?? labelText(image);
   const owner: Owner = { uid, gid, mode, ...(acl && { acl }) };
   return [

@@ -20,11 +20,12 @@ import {
   RESOLVE_NO_SYMLINKS,
   type Statx,
 } from "../../ffi/libc.ts";
-import { type Identity, OwnedFd } from "../owned_fd.ts";
+import { type Identity, isBlockDevice, OwnedFd } from "../owned_fd.ts";
+import { openByLink } from "./device_link.ts";
 import { ImageError, shellWord } from "./image_error.ts";
 
 const { O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-const { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } = constants;
+const { S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } = constants;
 
 const BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
@@ -108,7 +109,8 @@ export function requireSafe(path: string, { uid, mode }: Pick<Statx, "uid" | "mo
  * @param flags O_* of open(2); `O_NONBLOCK` is added because opening a FIFO that someone put there
  * must not hang the agent, `O_NOCTTY` because a terminal must not become its own.
  * @param mode Permissions, with `O_CREAT`.
- * @returns A regular file with one name, or a block device; the caller owns it.
+ * @returns A regular file with one name, or a block device; the caller owns it. In /dev a symbolic
+ * link to one is followed: see {@link ./device_link.ts}.
  * @throws {@linkcode ImageError} `outside-folders`, `not-an-image`, `hard-linked`;
  * {@linkcode SystemError} `ELOOP` where a symbolic link is on the way.
  */
@@ -155,6 +157,8 @@ function openRest(folders: readonly Folder[], path: string, flags: number, mode:
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     if (error.code === "EISDIR") throw notAnImage(path, "a folder");
+    const linked = error.code === "ELOOP" ? openByLink(folder.fd, rest, flags) : undefined;
+    if (linked !== undefined) return linked;
     const hint = OPEN_HINTS[error.code]?.(path);
     throw new SystemError(error.operation, error.errno, { path, hint });
   }
@@ -166,7 +170,10 @@ const OPEN_HINTS: Readonly<Record<string, (path: string) => string>> = {
   EXDEV: (path) => `The path leaves its folder; give the real path: realpath ${shellWord(path)}`,
   ENOENT: (path) => `Is it spelt as it is there? ls -lZ ${shellWord(posix.dirname(path))}`,
   EACCES: (path) =>
-    `The agent may not. Is it an image, labelled as one? ls -lZ ${shellWord(path)}; ` +
+    (path.startsWith("/dev/")
+      ? "The policy lets the agent use block devices only when told so: setsebool -P " +
+        `svirt_agent_use_devices on. Else: ls -lZ ${shellWord(path)}; `
+      : `The agent may not. Is it an image, labelled as one? ls -lZ ${shellWord(path)}; `) +
     "a denial by SELinux: ausearch -m AVC -ts recent",
   ENXIO: () => "It is a socket, a FIFO or a device without hardware. Give an image.",
   ENOSYS: () => "The agent needs openat2(2): Linux 5.6 or newer.",
@@ -208,9 +215,10 @@ function cleanPath(path: string): string {
  * `replaced` when no name does any longer.
  */
 export function requireImage(fd: OwnedFd): void {
-  const { mode, nlink } = fd.stat();
+  const stat = fd.stat();
+  if (isBlockDevice(stat)) return;
+  const { mode, nlink } = stat;
   const type = mode & S_IFMT;
-  if (type === S_IFBLK) return;
   if (type !== S_IFREG) throw notAnImage(fd.path, KINDS.get(type) ?? "no file");
   if (nlink === 0) throw new ImageError("replaced", fd.path, "was deleted while it was opened");
   if (nlink === 1) return;

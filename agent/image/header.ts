@@ -7,17 +7,17 @@
  * @module
  */
 
-import { constants } from "node:fs";
 import { pread } from "../../ffi/libc.ts";
+import { sizeOf } from "../../ffi/libc_device.ts";
 import type { Format } from "../guest.ts";
-import type { OwnedFd } from "../owned_fd.ts";
+import { isBlockDevice, type OwnedFd } from "../owned_fd.ts";
 import { Field } from "./fields.ts";
 
 /** The header of an image, or what stands for it in a raw one. */
 export interface Header {
   readonly format: Format;
-  /** Bytes that the guest sees; `null` for a raw block device, where statx(2) does not tell. */
-  readonly virtualSize: bigint | null;
+  /** Bytes that the guest sees. */
+  readonly virtualSize: bigint;
   /** Name of the backing file as it stands there: perhaps relative, perhaps no file at all. */
   readonly backingFile: string | null;
   /** Format of the backing file; without it qemu would guess, so without it the walk ends. */
@@ -38,7 +38,6 @@ export interface Qcow2Header extends Header {
   readonly version: 2 | 3;
   /** Cluster size is `2 ** clusterBits` bytes. */
   readonly clusterBits: number;
-  readonly virtualSize: bigint;
 }
 
 const MAGIC = 0x514649fb;
@@ -75,10 +74,10 @@ export function readHeader(fd: OwnedFd, format: Format): Header {
 }
 
 function rawHeader(fd: OwnedFd): Header {
-  const { mode, size } = fd.stat();
+  const stat = fd.stat();
   return {
     format: "raw",
-    virtualSize: (mode & constants.S_IFMT) === constants.S_IFBLK ? null : size,
+    virtualSize: isBlockDevice(stat) ? sizeOf(fd.number) : stat.size,
     backingFile: null,
     backingFormat: null,
     externalData: false,

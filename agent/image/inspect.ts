@@ -1,15 +1,16 @@
-import { constants } from "node:fs";
+import { takesScsiCommands } from "../../ffi/libc_device.ts";
 import type { Guest } from "../guest.ts";
 import type { Host } from "../host.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import { classify, mountOf, type StorageClass } from "../label/mount.ts";
 import type { Selinux } from "../label/selinux.ts";
-import type { Identity } from "../owned_fd.ts";
+import { type Identity, isBlockDevice } from "../owned_fd.ts";
 import type { Folder } from "./folder.ts";
 import { ImageError } from "./image_error.ts";
 import { type Layer, layersOf } from "./layer.ts";
 import { type Owner, readOwner } from "./owner.ts";
 import { checkHeaders } from "./pinned.ts";
+import { privateNodeOf } from "./private_node.ts";
 import { openToLook } from "./squash.ts";
 
 /** A file as it was found, before anything was done to it. */
@@ -32,7 +33,9 @@ export function inspectImages(
   host: Pick<Host, "folders" | "selinux" | "log">,
 ): Inspected[] {
   const { folders, selinux } = host;
-  const found = layersOf(guest).map((layer) => inspectLayer(layer, folders, selinux));
+  const found = layersOf(guest).map((layer) =>
+    withNode(inspectLayer(layer, folders, selinux), guest.name)
+  );
   requireDistinct(found);
   const [differs] = checkHeaders(
     { guest: guest.name, files: found, pinnedBy: guest.file, runs: false },
@@ -63,12 +66,9 @@ export function inspectLayer(
   selinux: Selinux,
 ): Inspected {
   using fd = openToLook(folders, layer.path);
-  if ((fd.stat().mode & constants.S_IFMT) === constants.S_IFBLK) {
-    throw new ImageError("storage", layer.path, "is a block device, which cannot be attached yet", {
-      hint: "Put the image into a file.",
-    });
-  }
-  const storage = classify(mountOf(fd));
+  const isDevice = isBlockDevice(fd.stat());
+  const takesCommands = isDevice && layer.access === "rw" && takesScsiCommands(fd.number);
+  const storage = classify(mountOf(fd), { isBlockDevice: isDevice, takesCommands });
   if (storage.refused !== undefined) {
     throw new ImageError(
       "storage",
@@ -77,6 +77,19 @@ export function inspectLayer(
     );
   }
   return { layer, identity: fd.identity, ...readOwner(fd), label: selinux.readLabel(fd), storage };
+}
+
+/** A block device gets a node for this guest, on a filesystem of the same kind. */
+function withNode(found: Inspected, guest: string): Inspected {
+  const { layer, storage } = found;
+  if (storage.revocation !== "node") return found;
+  if (layer.image.transient && layer.depth === 0) {
+    throw new ImageError("storage", layer.path, "is a block device, and its image transient", {
+      hint: "What is thrown away goes into a file beside the image. Put an overlay into a folder " +
+        "of images, and the device first in its backing.",
+    });
+  }
+  return { ...found, layer: { ...layer, privateNode: privateNodeOf(guest, layer) } };
 }
 
 /** The label as the log keeps it. */

@@ -17,6 +17,8 @@ export interface Layer {
    * apart from the names of other images.
    */
   readonly node: string;
+  /** On a block device: the device node that the guest's descriptors are opened through. */
+  readonly privateNode?: string;
 }
 
 /** All files of a guest, each image before what lies below it. */
@@ -39,9 +41,8 @@ export function layersOf({ images }: Guest): Layer[] {
   });
 }
 
-/** The layers by image, top first. */
-export function chainsOf(guest: Guest): Layer[][] {
-  const layers = layersOf(guest);
+/** The layers by image, top first; `layers` as they were found, where that has been looked at. */
+export function chainsOf(guest: Guest, layers: readonly Layer[] = layersOf(guest)): Layer[][] {
   return guest.images.map((image) => layers.filter((layer) => layer.image === image));
 }
 

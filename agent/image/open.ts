@@ -6,8 +6,10 @@ import type { OwnedFd } from "../owned_fd.ts";
 import { type Folder, openBeneath, requireSame } from "./folder.ts";
 import { shellWord } from "./image_error.ts";
 import type { Inspected } from "./inspect.ts";
+import { claim } from "./claim.ts";
 import { lockImage } from "./lock.ts";
 import { writeOwner } from "./owner.ts";
+import { isDevice, openPrivateNode } from "./private_node.ts";
 import { openToLook } from "./squash.ts";
 
 /** A file opened for a guest; disposing of it closes the agent's descriptors, not the guest's. */
@@ -19,6 +21,22 @@ export interface OpenImage extends Inspected, Disposable {
   readonly openedAs: number;
   /** The one of them that carries the locks, which last as long as anybody holds it. */
   readonly locked: OwnedFd;
+  /**
+   * The host's own node of a block device, locked as well: locks belong to a node, and other programs
+   * open this one. They last as long as an agent holds it, because the guest must not have it.
+   */
+  readonly hostNode?: OwnedFd;
+}
+
+/** Duplicates of what the agent keeps of a file; the caller owns them. */
+export function keep(
+  { ro, locked, hostNode }: Pick<OpenImage, "ro" | "locked" | "hostNode">,
+): Pick<OpenImage, "ro" | "locked" | "hostNode"> {
+  return {
+    ro: ro.duplicate(),
+    locked: locked.duplicate(),
+    ...(hostNode && { hostNode: hostNode.duplicate() }),
+  };
 }
 
 const READABLE_BY_ALL = 0o004;
@@ -28,7 +46,7 @@ const READABLE_BY_ALL = 0o004;
  * never does: it has to be readable as it is.
  */
 export function needsOwner({ layer, uid, mode }: Inspected, credential: Credential): boolean {
-  if (uid === credential.uid || layer.shared) return false;
+  if (isDevice(layer) || uid === credential.uid || layer.shared) return false;
   return layer.access === "rw" || (mode & READABLE_BY_ALL) === 0;
 }
 
@@ -47,26 +65,48 @@ export function openImage(
   folders: readonly Folder[],
 ): OpenImage {
   const { layer, identity } = found;
-  using owned = needsOwner(found, credential) ? own(found, credential, folders) : undefined;
+  using owned = needsOwner(found, credential) ? give(found, credential, folders) : undefined;
   // QEMU from 9.1 wants O_DIRECT on the descriptor itself; before, it would set it on ours.
   const direct = layer.image.cache === "none" ? constants.O_DIRECT : 0;
   const opened: OwnedFd[] = [];
-  const open = (mode: number) => {
-    const fd = openBeneath(folders, layer.path, mode | direct);
+  const own = (fd: OwnedFd) => {
     opened.push(fd);
     requireSame(fd, identity, layer.path);
     return fd;
   };
+  const open = (mode: number) =>
+    own(
+      isDevice(layer)
+        ? openPrivateNode(layer.privateNode, mode | direct)
+        : openBeneath(folders, layer.path, mode | direct),
+    );
+  const openReadOnly = () => {
+    if (!isDevice(layer)) return open(constants.O_RDONLY);
+    const claimed = claim(layer.path, (flags) => open(constants.O_RDONLY | flags));
+    if (!layer.shared) return claimed;
+    // Of guests that share it none may keep it from the others.
+    claimed[Symbol.dispose]();
+    return open(constants.O_RDONLY);
+  };
   try {
     const [ro, rw] = withFilesystemCredential(credential, () =>
       [
-        open(constants.O_RDONLY),
+        openReadOnly(),
         layer.access === "rw" ? open(constants.O_RDWR) : undefined,
       ] as const);
     const locked = rw ?? ro;
     lockImage(locked, layer.access);
+    const hostNode = isDevice(layer)
+      ? own(openBeneath(folders, layer.path, constants.O_RDONLY))
+      : undefined;
+    if (hostNode !== undefined) lockImage(hostNode, layer.access);
     const dispose = () => opened.forEach((fd) => fd[Symbol.dispose]());
-    return { ...found, ro, rw, openedAs: credential.uid, locked, [Symbol.dispose]: dispose };
+    return {
+      ...found,
+      ...{ ro, rw, openedAs: credential.uid, locked },
+      ...(hostNode && { hostNode }),
+      [Symbol.dispose]: dispose,
+    };
   } catch (error) {
     for (const fd of opened) fd[Symbol.dispose]();
     if (owned !== undefined) disown(owned, found);
@@ -77,7 +117,7 @@ export function openImage(
 }
 
 /** @returns What it was done by; the caller owns it. */
-function own(found: Inspected, { uid, gid }: Credential, folders: readonly Folder[]): OwnedFd {
+function give(found: Inspected, { uid, gid }: Credential, folders: readonly Folder[]): OwnedFd {
   const { path } = found.layer;
   const fd = openToLook(folders, path);
   try {

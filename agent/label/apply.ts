@@ -1,8 +1,21 @@
+import type { Credential } from "../../ffi/libc_process.ts";
 import type { Inspected } from "../image/inspect.ts";
+import { isDevice, makePrivateNode } from "../image/private_node.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 import { labelFor } from "./assign.ts";
 import { type Context, formatContext } from "./context.ts";
 import type { Selinux } from "./selinux.ts";
+
+/** Makes the private node of a layer on a block device, labelled for its guest; nothing for a file. */
+export function makeNode(
+  { layer, identity }: Pick<Inspected, "layer" | "identity">,
+  level: string,
+  credential: Credential,
+  selinux: Selinux,
+): void {
+  if (!isDevice(layer)) return;
+  makePrivateNode(layer, identity, labelFor(layer, level), credential, selinux);
+}
 
 /**
  * Labels a file for its guest, or leaves it where the filesystem keeps no labels, and reads back

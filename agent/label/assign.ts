@@ -6,6 +6,14 @@ const WRITABLE = "svirt_fd_image_t";
 /** An image that nobody may write, through whatever descriptor. */
 const READ_ONLY = "svirt_fd_ro_t";
 
+/** Classes of what an image can be, as policies name them. */
+export type FileClass = "file" | "blk_file";
+
+/** The class by which the policy is asked about a layer. */
+export function classOf({ privateNode }: Pick<Layer, "privateNode">): FileClass {
+  return privateNode === undefined ? "file" : "blk_file";
+}
+
 /** Is it a label that the agent gives, and nobody else? */
 export function isOurs({ type }: Context): boolean {
   return type === WRITABLE || type === READ_ONLY;

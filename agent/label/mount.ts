@@ -50,6 +50,8 @@ export interface StorageClass {
 /** What {@linkcode classify} needs of a file besides its mount. */
 export interface FileOnMount {
   readonly isBlockDevice?: boolean;
+  /** Its guest gets a descriptor that writes, and SCSI commands reach the disk through it. */
+  readonly takesCommands?: boolean;
   /** The guest file or agent.toml asks for this `context=` mount by name. */
   readonly contextAsked?: boolean;
 }
@@ -87,6 +89,14 @@ const BOOLEANS: Readonly<Record<string, StorageBoolean>> = {
 /** Every boolean that opens a kind of storage to guests. */
 export const STORAGE_BOOLEANS: readonly StorageBoolean[] = [...new Set(Object.values(BOOLEANS))];
 
+/**
+ * SCSI_IOCTL_SEND_COMMAND has the number of FIBMAP, for which SELinux asks for getattr alone, and
+ * goes by how the descriptor was opened.
+ */
+const SCSI =
+  "a whole SCSI disk: once it is frozen, a guest that keeps a descriptor from before can " +
+  "write it by SCSI commands, which SELinux does not see. Use a partition or a logical volume of it";
+
 /** Filesystems that keep labels wherever SELinux runs; without `seclabel` something is wrong. */
 const LABELLED: ReadonlySet<string> = new Set(["ext4", "xfs", "btrfs", "tmpfs", "devtmpfs"]);
 
@@ -102,7 +112,9 @@ export function classify(mount: Mount, file: FileOnMount = {}): StorageClass {
     return { ...common, ...BY_ONE_LABEL, refused };
   }
   if (seclabel) {
-    return { ...common, ...BY_LABEL, revocation: file.isBlockDevice ? "node" : "label" };
+    const revocation = file.isBlockDevice ? "node" : "label";
+    if (!file.takesCommands) return { ...common, ...BY_LABEL, revocation };
+    return { ...common, ...BY_LABEL, revocation, grade: "cooperative", findings: [SCSI] };
   }
   const boolean = booleanOf(fsType);
   if (boolean !== undefined && !file.isBlockDevice) return { ...common, ...BY_BOOLEAN, boolean };

@@ -5,6 +5,7 @@ import { requireSame } from "../image/folder.ts";
 import { shellWord } from "../image/image_error.ts";
 import { findMoved } from "../image/moved.ts";
 import { ownerText, writeOwner } from "../image/owner.ts";
+import { removePrivateNode } from "../image/private_node.ts";
 import { openToLook } from "../image/squash.ts";
 import { isOurs } from "../label/assign.ts";
 import { parseContext } from "../label/context.ts";
@@ -71,11 +72,16 @@ export function giveBack(
       });
     }
   }
-  for (const { path, identity } of state.temporary.get(guest) ?? []) {
+  for (const made of state.temporary.get(guest) ?? []) {
+    const { path, identity } = made;
     try {
-      did.push(...removeOverlay(path, identity, host));
+      did.push(
+        ...made.kind === "node"
+          ? removePrivateNode(path, made.identity)
+          : removeOverlay(path, made.identity, host),
+      );
     } catch (error) {
-      const text = `could not remove the transient ${path}: ${(error as Error).message}`;
+      const text = `could not remove ${LEFT[made.kind].what} ${path}: ${(error as Error).message}`;
       did.push(text);
       findings.push({
         event: "finding",
@@ -84,12 +90,18 @@ export function giveBack(
         guest,
         text,
         evidence: { path, identity },
-        hint: `It holds what the guest wrote. Remove it by hand: rm ${shellWord(path)}`,
+        hint: `${LEFT[made.kind].why} Remove it by hand: rm ${shellWord(path)}`,
       });
     }
   }
   return { did, findings };
 }
+
+/** What an attach made, for messages. */
+const LEFT = {
+  unlink: { what: "the transient", why: "It holds what the guest wrote." },
+  node: { what: "the device node", why: "Whoever may open it has the device." },
+} as const;
 
 /** Where it was granted, or where somebody has moved it since. */
 function restoreWherever(...[path, identity, original, host]: Parameters<typeof restoreFile>) {

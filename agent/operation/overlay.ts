@@ -15,6 +15,7 @@ import { SystemError } from "../../ffi/errno.ts";
 import { fchown } from "../../ffi/libc_owner.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AttachedImage } from "../attached_guest.ts";
+import { RefusedError } from "../refused_error.ts";
 import type { Host } from "../host.ts";
 import { openParent, requireSame } from "../image/folder.ts";
 import { type Inspected, inspectLayer } from "../image/inspect.ts";
@@ -26,9 +27,24 @@ import { type Identity, identityOf, OwnedFd } from "../owned_fd.ts";
 /**
  * The layer that is to lie on top of an image: beside it, named after it, with a time and six random
  * digits, so that whatever has that name later was made by this operation.
+ *
+ * @param folder Where it is to lie instead.
+ * @throws {@linkcode RefusedError} for a block device without a `folder`.
  */
-export function planOverlay({ layer }: AttachedImage, fdset: number, now: Date): Layer {
-  const { dir, name } = posix.parse(layer.image.path);
+export function planOverlay(
+  { layer: { privateNode, ...layer } }: AttachedImage,
+  fdset: number,
+  now: Date,
+  folder?: string,
+): Layer {
+  const { name } = posix.parse(layer.image.path);
+  if (privateNode !== undefined && folder === undefined) {
+    throw new RefusedError(
+      `image "${layer.image.name}" is the block device "${layer.path}": its overlay, a file, cannot lie beside it`,
+      "Name an allowed folder for it: --overlay-in FOLDER",
+    );
+  }
+  const dir = folder ?? posix.dirname(layer.path);
   const time = now.toISOString().replace(/[-:]|\.\d+/g, "");
   const path = `${dir}/${name}.${time}-${randomBytes(3).toString("hex")}.qcow2`;
   const node = `${layer.image.name}.s${fdset}`;

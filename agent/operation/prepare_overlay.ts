@@ -1,15 +1,17 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { Undo } from "../audit/event.ts";
-import type { State } from "../audit/state.ts";
+import type { Reference, State } from "../audit/state.ts";
 import { grantsOf } from "../grant/grant.ts";
 import type { Host } from "../host.ts";
-import type { Folder } from "../image/folder.ts";
+import { type Folder, openParent } from "../image/folder.ts";
 import { ImageError } from "../image/image_error.ts";
 import type { Inspected } from "../image/inspect.ts";
 import type { Layer } from "../image/layer.ts";
-import { openImage } from "../image/open.ts";
+import { keep, openImage } from "../image/open.ts";
 import { headerOf } from "../image/pinned.ts";
+import { isDevice } from "../image/private_node.ts";
 import { labelImage } from "../label/apply.ts";
+import { formatContext } from "../label/context.ts";
 import type { Access } from "../owned_fd.ts";
 import { missingToReceive } from "../verify/missing.ts";
 import { listFds } from "../qmp/fdset.ts";
@@ -55,14 +57,14 @@ export async function prepareOverlay(
   const label = labelImage(opened, level, host.selinux);
   const lacks = (access: Access) => missingToReceive(context, label, access, host);
   const passed = await passImage(qemu, opened, lacks);
-  const kept = { ro: opened.ro.duplicate(), locked: opened.locked.duplicate() };
+  const kept = keep(opened);
   try {
     await writeHeader(attached, old, found, host.folders);
     await runAll(qemu.monitor, [formatNode(layer, backing)]);
     const { openedAs } = opened;
     return { old, overlay: { ...found, label, passed, openedAs, ...kept } };
   } catch (error) {
-    for (const fd of Object.values(kept)) fd[Symbol.dispose]();
+    for (const fd of Object.values(kept)) fd?.[Symbol.dispose]();
     throw error;
   }
 }
@@ -78,15 +80,17 @@ function recordOverlay(
   reason: Purpose["reason"],
   old: AttachedImage,
   overlay: Inspected,
-  { log }: Host,
+  host: Host,
 ): void {
   const { layer: { path }, identity } = overlay;
-  log.transact((state) => {
+  host.log.transact((state) => {
     const intent = state.intents.get(operation);
     if (intent === undefined) throw new Error(`Operation ${operation} is not in the log`);
     requireNobodys(overlay, state);
     const { seq: _seq, time: _time, prev: _prev, hash: _hash, ...event } = intent;
-    const original = state.references.get(old.identity)?.original;
+    const original = isDevice(old.layer)
+      ? asNew(overlay, host)
+      : state.references.get(old.identity)?.original;
     const { label, owner } = (reason === "snapshot" ? original : undefined) ?? {};
     const undo: Undo[] = [
       ...event.undo.filter((it) => it.kind !== "unlink" || it.path !== path),
@@ -97,6 +101,21 @@ function recordOverlay(
     const grants = grantsOf(guest, operation, level, overlay, reason);
     return { events: [{ ...event, undo }, ...grants], result: undefined };
   });
+}
+
+/**
+ * The label and owner of a file that root makes where the overlay is: those of a block device would
+ * not do for a file.
+ */
+function asNew(
+  { layer: { path }, storage, mode }: Inspected,
+  { folders, selinux }: Host,
+): Reference["original"] {
+  if (!storage.keepsLabels) return {};
+  using folder = openParent(folders, path);
+  const label = selinux.readLabel(folder);
+  const owner = { uid: 0, gid: 0, mode };
+  return { ...(label && { label: formatContext(label) }), owner };
 }
 
 /** A file that has just been made is in nobody's hands: one that is was put in its place. */

@@ -29,7 +29,7 @@ export function revokeWrite(
   host: Host,
   problems: Error[],
 ): AttachedImage {
-  const { locked, ro, openedAs } = image;
+  const { locked, ro, hostNode, openedAs } = image;
   const attempt = <T>(work: () => T): T | undefined => {
     try {
       return work();
@@ -49,6 +49,9 @@ export function revokeWrite(
     // The old lock says that somebody writes; it would stand in the way of the new one.
     unlockImage(locked);
     lockImage(ro, "ro");
+    if (hostNode === undefined) return true;
+    unlockImage(hostNode);
+    lockImage(hostNode, "ro");
     return true;
   });
   const now = { ...image, label, ...(fenced && { fenced }) };

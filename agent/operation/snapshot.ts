@@ -30,6 +30,12 @@ export class UnknownOutcomeError extends Error {
     "ended its agent settles it. Until then neither file may be deleted.";
 }
 
+/** What a snapshot may be told. */
+export interface SnapshotOptions {
+  /** Folder for the overlays; absent: each lies beside its image. */
+  readonly overlayIn?: string | undefined;
+}
+
 /**
  * Freezes images of a running guest.
  *
@@ -39,13 +45,14 @@ export async function snapshot(
   attached: AttachedGuest,
   names: readonly string[],
   host: Host,
+  { overlayIn }: SnapshotOptions = {},
 ): Promise<FrozenImage[]> {
   requireSettled(attached, host);
   const tops = chooseTops(attached, names);
   const [differs] = headersOf(attached, host);
   if (differs !== undefined) throw differs;
   const next = unusedFdset(attached);
-  const layers = tops.map((top, i) => planOverlay(top, next + i, new Date()));
+  const layers = tops.map((top, i) => planOverlay(top, next + i, new Date(), overlayIn));
   const operation = recordIntent(attached, tops, layers, host);
   snapshotStep("intent");
 

@@ -3,6 +3,7 @@ import { delimiter, join } from "node:path";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { Guest } from "../guest.ts";
 import { type Context, formatContext } from "../label/context.ts";
+import type { Layer } from "../image/layer.ts";
 import type { OpenImage } from "../image/open.ts";
 import type { Selinux } from "../label/selinux.ts";
 import { createSocketAt } from "../label/socket.ts";
@@ -41,14 +42,18 @@ export interface QemuCommand {
   readonly args: readonly string[];
 }
 
-/** The command of a guest: its file's arguments, what cannot be plugged in later, and ports. */
-export function guestCommand(guest: Guest): QemuCommand {
+/**
+ * The command of a guest: its file's arguments, what cannot be plugged in later, and ports.
+ *
+ * @param layers As they were found.
+ */
+export function guestCommand(guest: Guest, layers?: readonly Layer[]): QemuCommand {
   const { name, qemu: { binary, accelerator, args } } = guest;
   return {
     name,
     binary,
     accelerator,
-    args: [...args, ...coldArguments(guest), ...portArguments(guest)],
+    args: [...args, ...coldArguments(guest, layers), ...portArguments(guest)],
   };
 }
 

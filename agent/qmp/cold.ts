@@ -7,7 +7,7 @@
 
 import type { Guest } from "../guest.ts";
 import { isCold, isFlash } from "../image/device.ts";
-import { chainsOf } from "../image/layer.ts";
+import { chainsOf, type Layer } from "../image/layer.ts";
 import type { OpenImage } from "../image/open.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 import { blockNodes, device } from "./graph.ts";
@@ -42,8 +42,8 @@ export function inheritedArguments(inherited: readonly Inherited[], first: numbe
 }
 
 /** The nodes and devices of those images, for the command line. */
-export function coldArguments(guest: Guest): string[] {
-  const chains = chainsOf(guest).filter(([top]) => isCold(top!.image));
+export function coldArguments(guest: Guest, layers?: readonly Layer[]): string[] {
+  const chains = chainsOf(guest, layers).filter(([top]) => isCold(top!.image));
   const flash = chains.flatMap(([top]) => isFlash(top!.image) ? [top!.node] : []);
   return [
     ...chains.flatMap(blockNodes).flatMap(({ arguments: node }) => [

@@ -33,11 +33,11 @@ export function blockNodes(layers: readonly Layer[]): QmpCommand[] {
 }
 
 /** The file behind a layer. QAPI `BlockdevOptionsFile`. */
-export function fileNode({ fdset, node, access, image }: Layer): QmpCommand {
+export function fileNode({ fdset, node, access, image, privateNode }: Layer): QmpCommand {
   return {
     execute: "blockdev-add",
     arguments: {
-      driver: "file",
+      driver: privateNode === undefined ? "file" : "host_device",
       "node-name": `${node}.file`,
       filename: `/dev/fdset/${fdset}`,
       "read-only": access === "ro",

@@ -14,7 +14,8 @@ const DESCRIPTION = `# One guest of svirt-agent, on /run/svirt-agent/guests/NAME
 interface ${GUEST_INTERFACE}
 
 # Freezes images and puts overlays on top, all or none; no names means all that can be written.
-method SnapshotCreate(images: []string) -> (images: []object)
+# Overlays lie beside their images, or in the folder overlayIn.
+method SnapshotCreate(images: []string, overlayIn: ?string) -> (images: []object)
 
 # Asks the witnesses; throughGuest lets the guest's own QEMU try, others are paths to try as well.
 # canary starts a QEMU without a machine in the guest's context, which tries with files of its own.
@@ -41,8 +42,11 @@ export function guestInterface(
     name: GUEST_INTERFACE,
     description: DESCRIPTION,
     methods: {
-      SnapshotCreate: ({ images }) =>
-        turns.take(async () => ({ images: await snapshot(attached, strings(images), host) })),
+      SnapshotCreate: ({ images, overlayIn }) =>
+        turns.take(async () => {
+          const options = { overlayIn: optionalString(overlayIn) };
+          return { images: await snapshot(attached, strings(images), host, options) };
+        }),
       Verify: ({ throughGuest: through, others, canary }) =>
         turns.take(async (): Promise<Parameters> => {
           const shown = canary === true
@@ -76,4 +80,9 @@ function strings(value: unknown): string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((it) => typeof it === "string")) return value;
   throw new TypeError("images and others are lists of strings");
+}
+
+function optionalString(value: unknown): string | undefined {
+  if (value === undefined || value === null || typeof value === "string") return value ?? undefined;
+  throw new TypeError("overlayIn is a string");
 }

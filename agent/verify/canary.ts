@@ -16,6 +16,7 @@ import type { Host } from "../host.ts";
 import { FenceError, raiseFence } from "../image/fence.ts";
 import type { Layer } from "../image/layer.ts";
 import { type OpenImage, openImage } from "../image/open.ts";
+import { isDevice } from "../image/private_node.ts";
 import { reach } from "../io/step.ts";
 import { labelImage } from "../label/apply.ts";
 import { type Context, formatContext } from "../label/context.ts";
@@ -25,6 +26,7 @@ import { CANARY_BYTES, settleCanary } from "../operation/settle_canary.ts";
 import { canaryPlaceOf } from "../process/place.ts";
 import { type Qemu, startQemu } from "../process/start.ts";
 import { passImage } from "../qmp/pass.ts";
+import { RefusedError } from "../refused_error.ts";
 import { type PassedCanary, prepareCanary, tryCanary } from "./canary_attempts.ts";
 import { type CanaryAttempt, type CanaryReport, type CanaryState } from "./canary_report.ts";
 import { missingToReceive } from "./missing.ts";
@@ -62,6 +64,12 @@ export async function runCanary(attached: AttachedGuest, host: Host): Promise<Ca
   const { guest, context, credential } = attached;
   const level = context.level ?? "s0";
   const plans = planCanaries(attached, fenceOf(attached, host));
+  if (plans.length === 0) {
+    throw new RefusedError(
+      `guest ${guest.name} has block devices only: there is no folder for a canary's file`,
+      `Let its own QEMU try: svirt-agent verify ${guest.name} --through-guest`,
+    );
+  }
   recordIntent(guest.name, plans, host);
   const opened: OpenImage[] = [];
   let qemu: Qemu | undefined;
@@ -142,6 +150,8 @@ function statesOn(images: readonly AttachedImage[], fence: Fence): CanaryState[]
 function planCanaries({ images }: AttachedGuest, fence: Fence): Plan[] {
   const mounts = new Map<bigint, AttachedImage[]>();
   for (const image of images) {
+    // A file with its label says nothing about a device, and there is no device to spare.
+    if (isDevice(image.layer)) continue;
     const { mountId } = image.ro.stat();
     mounts.set(mountId, [...mounts.get(mountId) ?? [], image]);
   }

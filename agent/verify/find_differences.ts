@@ -1,4 +1,5 @@
 import type { Layer } from "../image/layer.ts";
+import { classOf } from "../label/assign.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import type { StorageClass } from "../label/mount.ts";
 import type { Policy } from "../policy/live.ts";
@@ -15,7 +16,7 @@ export interface Found {
 
 /** What has to be known of a file besides its label. */
 export interface FileOfGuest {
-  readonly layer: Pick<Layer, "path" | "access" | "shared">;
+  readonly layer: Pick<Layer, "path" | "access" | "shared" | "privateNode">;
   readonly storage: Pick<StorageClass, "keepsLabels">;
 }
 
@@ -34,14 +35,18 @@ export function findDifferences(
   const own = differences(verdict, expected).map((key) =>
     ownDifference(key, verdict[key], expected[key], guest, label, layer)
   );
-  const { decide } = policy.access(guest, label, "file");
+  const fileClass = classOf(layer);
+  const { decide } = policy.access(guest, label, fileClass);
   const beyond = (keepsLabels ? forbiddenOf(access) : [])
     .map((permission) => ({ permission, decision: decide(permission) }))
     .filter(({ decision }) => decision.answer !== "denied")
     .map(({ permission, decision }) =>
       ownDifference(permission, decision, "denied", guest, label, layer)
     );
-  const asked = others.map((other) => ({ other, verdict: askOther(other, label, policy) }));
+  const asked = others.map((other) => ({
+    other,
+    verdict: askOther(other, label, policy, fileClass),
+  }));
   const expectedOfThem = expectedOfOther(keepsLabels, shared);
   const theirs = asked.flatMap(({ other, verdict }) => {
     const keys = differences(verdict, expectedOfThem);

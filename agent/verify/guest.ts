@@ -1,6 +1,7 @@
 import type { AttachedGuest, AttachedImage } from "../attached_guest.ts";
 import type { Host } from "../host.ts";
 import { layerName } from "../image/layer.ts";
+import { classOf } from "../label/assign.ts";
 import { type Context, formatContext, isAtLevel } from "../label/context.ts";
 import { guestDomains } from "../label/domain.ts";
 import type { Grade } from "../label/mount.ts";
@@ -136,9 +137,10 @@ function verifyImage(
   const label = selinux.readLabel(locked);
   if (label === undefined) throw new VerdictError(`"${layer.path}" has no label`);
   const own = selinux.ownContext();
-  const witness = policyWitness(context, label, own, policy).verdict;
+  const fileClass = classOf(layer);
+  const witness = policyWitness(context, label, own, policy, fileClass).verdict;
   const server = fenced &&
-    serverWitness(fenced, policy.access(own, label, "file").decide("write"));
+    serverWitness(fenced, policy.access(own, label, fileClass).decide("write"));
   const holds = [
     ...new Set(held.filter((fd) => fd.identity === identity).map(({ access }) => access)),
   ];

@@ -1,4 +1,5 @@
 import type { Host } from "../host.ts";
+import type { FileClass } from "../label/assign.ts";
 import type { Context } from "../label/context.ts";
 import type { Access } from "../owned_fd.ts";
 
@@ -14,11 +15,12 @@ export function missingToReceive(
   label: Context,
   access: Access,
   { selinux, policy }: Pick<Host, "selinux" | "policy">,
+  fileClass: FileClass = "file",
 ): string[] {
   const wanted: [Context, string, string[]][] = [
     // Checked against whoever opened the file, which is the agent.
     [selinux.ownContext(), "fd", ["use"]],
-    [label, "file", access === "rw" ? ["read", "write"] : ["read"]],
+    [label, fileClass, access === "rw" ? ["read", "write"] : ["read"]],
   ];
   return wanted.flatMap(([target, targetClass, permissions]) => {
     const { decide } = policy.access(guest, target, targetClass);

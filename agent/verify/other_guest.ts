@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { FileClass } from "../label/assign.ts";
 import type { Context } from "../label/context.ts";
 import { formatLevel, parseRange } from "../label/level.ts";
 import type { Policy } from "../policy/live.ts";
@@ -34,8 +35,13 @@ export function otherGuests(guest: Context, domains: readonly string[]): Context
 }
 
 /** Asks the policy about another guest. */
-export function askOther(other: Context, label: Context, policy: Policy): OtherVerdict {
-  const { decide } = policy.access(other, label, "file");
+export function askOther(
+  other: Context,
+  label: Context,
+  policy: Policy,
+  fileClass: FileClass = "file",
+): OtherVerdict {
+  const { decide } = policy.access(other, label, fileClass);
   return { open: decide("open"), read: decide("read"), write: change(decide) };
 }
 

@@ -1,3 +1,4 @@
+import type { FileClass } from "../label/assign.ts";
 import type { Context } from "../label/context.ts";
 import type { Policy } from "../policy/live.ts";
 import type { Verdict } from "./verdict.ts";
@@ -21,9 +22,10 @@ export function policyWitness(
   label: Context,
   opener: Context,
   policy: Policy,
+  fileClass: FileClass = "file",
 ): PolicyWitness {
   const fd = policy.access(guest, opener, "fd");
-  const file = policy.access(guest, label, "file");
+  const file = policy.access(guest, label, fileClass);
   return {
     permissive: file.permissive,
     verdict: {

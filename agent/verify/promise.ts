@@ -5,6 +5,7 @@
  */
 
 import type { Layer } from "../image/layer.ts";
+import { classOf } from "../label/assign.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import type { Expected } from "./expected.ts";
 import type { Decision } from "./verdict.ts";
@@ -38,12 +39,12 @@ export function ownDifference(
   expected: Expected[keyof Expected],
   guest: Context,
   label: Context,
-  layer: Pick<Layer, "path" | "shared">,
+  layer: Pick<Layer, "path" | "shared" | "privateNode">,
 ): Difference {
   const promise = expected === "allowed"
     ? "the guest cannot use what it was handed"
     : promiseOf(permission, layer);
-  const rule = `-s ${guest.type} -t ${label.type} -c file -p ${permission}`;
+  const rule = `-s ${guest.type} -t ${label.type} -c ${classOf(layer)} -p ${permission}`;
   return {
     text: `"${layer.path}": ${permission} is ${answer} (${by}), expected ${expected}: ${promise}`,
     hint: expected === "allowed"
@@ -59,17 +60,20 @@ export function otherDifference(
   permissions: readonly string[],
   other: Context,
   label: Context,
-  { path }: Pick<Layer, "path">,
+  layer: Pick<Layer, "path" | "privateNode">,
 ): Difference {
+  const fileClass = classOf(layer);
   return {
     text:
-      `"${path}": another guest (${formatContext(other)}) could ${permissions.join(", ")} it: ` +
+      `"${layer.path}": another guest (${formatContext(other)}) could ${
+        permissions.join(", ")
+      } it: ` +
       PROMISES.others,
     hint: permissions.includes("open")
       ? "Find the rule, and take out the module or the boolean it stands in: " +
-        `sesearch -A -s ${other.type} -t ${label.type} -c file -p open`
+        `sesearch -A -s ${other.type} -t ${label.type} -c ${fileClass} -p open`
       : `Categories do not keep ${other.type} off. Is it in mcs_constrained_type? ` +
-        "seinfo -a mcs_constrained_type -x; which constraint is there? seinfo --constrain file -x",
+        `seinfo -a mcs_constrained_type -x; which constraint is there? seinfo --constrain ${fileClass} -x`,
   };
 }
 

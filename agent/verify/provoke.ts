@@ -73,9 +73,14 @@ export async function provoke(
 const NODE = "svirt-agent-witness";
 
 /** Lets QEMU open a file read-only and unlocked, and close it at once. */
-export async function openOnce(monitor: Monitor, path: string, direct: boolean): Promise<void> {
+export async function openOnce(
+  monitor: Monitor,
+  path: string,
+  direct: boolean,
+  driver: "file" | "host_device" = "file",
+): Promise<void> {
   await monitor.execute("blockdev-add", {
-    driver: "file",
+    driver,
     "node-name": NODE,
     filename: path,
     "read-only": true,
@@ -103,7 +108,8 @@ export function isAbout(
   if (permissive) return false;
   if (tclass === "dir") return denied.includes("search");
   const isOne = denied.some((permission) => permissions.includes(permission));
-  return tclass === "file" && isOne && ino !== undefined && BigInt(ino) === inode;
+  return (tclass === "file" || tclass === "blk_file") && isOne && ino !== undefined &&
+    BigInt(ino) === inode;
 }
 
 /** SELinux denied it only if the kernel says so; QEMU's "Permission denied" may be the file's mode. */

@@ -51,7 +51,8 @@ export async function throughGuest(
   for (const { layer, identity } of attached.images) {
     const name = layerName(layer);
     await attempt(name, "fdset", `/dev/fdset/${layer.fdset}`);
-    await attempt(name, "path", layer.path);
+    // The host's own node is root's: that the guest cannot open it shows nothing of SELinux.
+    await attempt(name, "path", layer.privateNode ?? layer.path);
     const number = held.find((fd) => fd.identity === identity)?.number;
     if (number !== undefined) await attempt(name, "proc-fd", `/proc/self/fd/${number}`);
   }
@@ -74,7 +75,12 @@ async function tryOpen(
     ? inodeOf(`/proc/${pid}${path.slice("/proc/self".length)}`)
     : inodeOf(path);
   const isDenial = (avc: Avc) => avc.pid === pid && isAbout(avc, inode, ["open", "read"]);
-  const provoked = await provoke(() => openOnce(monitor, path, direct), isDenial, expected, host);
+  const isDevice = images.some(({ layer }) =>
+    layerName(layer) === image && layer.privateNode !== undefined
+  );
+  const driver = isDevice ? "host_device" : "file";
+  const open = () => openOnce(monitor, path, direct, driver);
+  const provoked = await provoke(open, isDenial, expected, host);
   const { decision } = provoked;
   return {
     image,

@@ -114,7 +114,7 @@ const INSTALL_LAB = `
 rootfs=$1 guest=$2 libexec=$1/usr/libexec/svirt-lab
 mkdir -p "$libexec" "$rootfs/out" "$rootfs/srv/ext4" "$rootfs/srv/xfs" "$rootfs/var/lib/svirt-lab"
 mkdir -p "$rootfs"/var/cache/svirt-agent/deno "$rootfs"/var/cache/svirt-agent/node "$rootfs"/var/cache/svirt-agent/node22
-install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$guest/storage" "$libexec/"
+install -m755 "$guest/init" "$guest/init2" "$guest/rc" "$guest/nfs" "$guest/storage" "$guest/loop" "$libexec/"
 install -m644 "$guest/nfs_mounts" "$guest/audit.rules" "$guest/file_contexts" "$guest/runtime" "$libexec/"
 install -m755 "$guest"/svirt-agent* "$rootfs/usr/sbin/"
 rm -rf "$rootfs"/run/*  # it would be under the tmpfs, and stays unlabelled

@@ -157,13 +157,20 @@ export async function writeGuest(
 ): Promise<string> {
   const file = `${SETTINGS}/guests.d/${name}.toml`;
   const keys = (image: Readonly<Record<string, unknown>>) =>
-    Object.entries(image).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join("");
+    Object.entries(image).map(([key, value]) => `${key} = ${toml(value)}\n`).join("");
   const qemu = { binary: "qemu-system-x86_64", args, user: USER, accelerator: "tcg" };
   const tables = [`name = "${name}"\n\n[qemu]\n${keys(qemu)}`];
   for (const image of images) tables.push(`[[image]]\n${keys(image)}`);
   writeFileSync(file, tables.join("\n"));
   await must("restorecon", file);
   return file;
+}
+
+/** A value as TOML has it: as JSON, but for tables. */
+function toml(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(toml).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return `{ ${Object.entries(value).map(([key, it]) => `${key} = ${toml(it)}`).join(", ")} }`;
 }
 
 /** A guest under the agent: `svirt-agent run` with the tests' additions. */

@@ -34,6 +34,7 @@ export const BOOTS: readonly Boot[] = [
   { name: "snapshots", release: "13", tests: ["snapshot_killed"] },
   { name: "sabotage", release: "13", sabotage: true, tests: ["sabotage", "boolean", "range"] },
   { name: "storage", release: "13", tests: ["storage", "fence", "canary", "watch"] },
+  { name: "devices", release: "13", tests: ["block", "block_frozen", "block_killed"] },
   { name: "mistakes", release: "13", tests: ["mistakes", "bad_input", "interrupted", "full_disk", "dropped"] },
   { name: "people", release: "13", tests: ["people", "snapshot", "pending", "policy", "explain"] },
   { name: "races", release: "13", tests: ["races"] },

@@ -59,6 +59,17 @@ describe("guests on Fedora's policy, with the modules", () => {
     });
   }
 
+  it("uses its own block device by descriptor alone, and another guest's not at all", () => {
+    const on = (target: string) =>
+      ask("system_u:system_r:svirt_t:s0:c1,c2", `system_u:object_r:${target}`, "blk_file", FILE);
+    const uses = ["getattr", "read", "write", "append", "ioctl"];
+    assert.deepEqual(on("svirt_fd_image_t:s0:c1,c2").permissions, uses);
+    assert.deepEqual(on("svirt_fd_ro_t:s0:c1,c2").permissions, ["getattr", "read", "ioctl"]);
+    assert.deepEqual(on("svirt_fd_image_t:s0:c3,c4").permissions, ["getattr"]);
+    assert.deepEqual(on("svirt_fd_ro_t:s0:c3,c4").permissions, ["getattr"]);
+    assert.deepEqual(on("svirt_fd_ro_t:s0").permissions, ["getattr", "read", "ioctl"]);
+  });
+
   it("maps images of libvirt's, which domain_can_mmap_files reaches, and never one of these types", () => {
     const on = { domain_can_mmap_files: true };
     assert.match(onFile("virt_image_t:s0", on), /\bmap\b/);
@@ -113,6 +124,29 @@ describe("the agent on Fedora's policy", () => {
   it("could do neither at s0: a constraint is in the way", () => {
     assert.deepEqual(ask(s0, image, "file", ["relabelto"]).constrained, ["relabelto"]);
     assert.deepEqual(ask(s0, guest, "process", ["transition"]).constrained, ["transition"]);
+  });
+  it("makes device nodes and reads disks with svirt_agent_use_devices alone", () => {
+    const disk = "system_u:object_r:fixed_disk_device_t:s0";
+    for (const svirt_agent_use_devices of [false, true]) {
+      const on = { svirt_agent_use_devices };
+      const may = (target: string, tclass: string, asked: string[]) =>
+        ask(ranged, target, tclass, asked, on).permissions;
+      const all = (asked: string[]) => svirt_agent_use_devices ? asked : [];
+      assert.deepEqual(may(ranged, "capability", ["mknod"]), all(["mknod"]));
+      assert.deepEqual(may(image, "blk_file", ["create", "open"]), all(["create", "open"]));
+      assert.deepEqual(
+        may(disk, "blk_file", ["read", "open", "ioctl"]),
+        all(["read", "open", "ioctl"]),
+      );
+      assert.deepEqual(may(disk, "blk_file", ["write", "append", "relabelfrom", "setattr"]), []);
+      // What it gave it takes back, whoever switched the boolean off meanwhile.
+      const frozen = image.replace("image_t", "ro_t");
+      assert.deepEqual(may(image, "blk_file", ["relabelfrom", "unlink"]), [
+        "relabelfrom",
+        "unlink",
+      ]);
+      assert.deepEqual(may(frozen, "blk_file", ["relabelto", "unlink"]), ["relabelto", "unlink"]);
+    }
   });
   it("opens the images that it hands over: of every guest, on NFS, and libvirt's", () => {
     const open = ["read", "write", "open"];

@@ -16,9 +16,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import fc from "fast-check";
 import * as libc from "../../ffi/libc.ts";
+import { mknodat } from "../../ffi/libc_device.ts";
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } = constants;
 const { AT_FDCWD, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS } = libc;
@@ -148,11 +149,28 @@ describe("statx", () => {
       gid: Number(node.gid),
       ino: node.ino,
       size: 10n,
+      rdevMajor: 0,
+      rdevMinor: 0,
       devMajor: major,
       devMinor: minor,
     });
     assert.deepEqual(libc.fstatx(opened.open(path)), { ...said, mountId });
     assert.deepEqual(libc.lstatx(AT_FDCWD, path), { ...said, mountId });
+  });
+
+  it("says which device a node stands for, also one with a large minor number", () => {
+    using opened = new Opened();
+    const path = newFile();
+    const folder = opened.open(dirname(path), O_RDONLY | O_DIRECTORY);
+    try {
+      mknodat(folder, `${basename(path)}-node`, 0o600, 259, 4660);
+    } catch (error) {
+      // Not root, or in a container without CAP_MKNOD.
+      assert.equal((error as { code?: string }).code, "EPERM");
+      return;
+    }
+    const { mode, rdevMajor, rdevMinor } = libc.statx(`${path}-node`);
+    assert.deepEqual([mode, rdevMajor, rdevMinor], [constants.S_IFBLK | 0o600, 259, 4660]);
   });
 
   it("says the id of a mount of /proc/self/mountinfo", () => {

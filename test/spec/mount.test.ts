@@ -51,6 +51,13 @@ describe("classify", () => {
     });
   }
 
+  it("does not vouch for a disk that takes SCSI commands, and says what would do", () => {
+    const found = classify(mount("devtmpfs", "rw,seclabel"), { ...block, takesCommands: true });
+    assert.equal(found.grade, "cooperative");
+    assert.equal(found.revocation, "node");
+    assert.match(found.findings[0]!, /SCSI commands, which SELinux does not see\. Use a partition/);
+  });
+
   for (
     const [what, fsType, options, file, why] of [
       ["a filesystem nobody knows", "9p", "rw,trans=virtio", {}, /keeps no labels and no boolean/],
