@@ -44,11 +44,13 @@ describe("what our modules declare", () => {
       "svirt_agent_cache_t",
       "svirt_agent_exec_t",
       "svirt_agent_log_t",
+      "svirt_agent_node_t",
       "svirt_agent_runtime_t",
       "svirt_fd_image_t",
       "svirt_fd_ro_t",
     ]);
     assert.deepEqual(declared.booleans, [
+      { name: "svirt_agent_use_devices", value: false },
       { name: "svirt_agent_set_booleans", value: false },
       { name: "svirt_agent_read_audit", value: true },
       { name: "virt_read_write_nfs", value: false },
