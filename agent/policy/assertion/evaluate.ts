@@ -11,7 +11,7 @@ import type { AssertionVerdict, PolicyFinding, PolicyReport } from "./verdict.ts
 /** States that are asked in one go: libsepol keeps memory of each. */
 const STATES_AT_ONCE = 16;
 /** And questions: their answers are kept no longer than until they are judged. */
-const QUESTIONS_AT_ONCE = 20_000;
+const QUESTIONS_AT_ONCE = 5_000;
 
 export interface EvaluateOptions {
   /** Values of booleans that hold for all assertions; the policy has them. */
