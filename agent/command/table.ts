@@ -272,7 +272,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "policy test",
     operands: "[FILE.toml...]",
-    summary: "check what a policy says of guests against assertions, constraints included",
+    summary: "check a policy against assertions (default: the invariants of sVirt)",
     options: {
       policy,
       boolean,
