@@ -16,7 +16,7 @@ export function describeFindings(
     describeGroup(group),
     `    ${describeSources(group)}`,
     ...group.because.map((line) => `    ${line}`),
-    ...(verdicts.length > 1 ? group.states.map((state) => `    with ${state}`) : []),
+    ...(verdicts.length > 1 ? describeStates(group) : []),
   ]);
 }
 
@@ -65,6 +65,15 @@ function describeSources({ sources }: FindingGroup): string {
   const shown = sources.slice(0, MOST_SOURCES).map(typeAndLevel).join(" ");
   const more = sources.length - MOST_SOURCES;
   return more > 0 ? `to ${shown} and ${more} more` : `to ${shown}`;
+}
+
+/** States that are named; five booleans have 32. */
+const MOST_STATES = 4;
+
+function describeStates({ states }: FindingGroup): string[] {
+  const shown = states.slice(0, MOST_STATES).map((state) => `    with ${state}`);
+  const more = states.length - MOST_STATES;
+  return more > 0 ? [...shown, `    and in ${more} more states`] : shown;
 }
 
 /** What differs between contexts: users and roles hardly do. */
