@@ -27,7 +27,8 @@ export function policiesLoaded(): number {
  */
 export class LoadedPolicy {
   readonly #db: PolicyDb;
-  readonly #sids = new Map<string, number | undefined>();
+  readonly #contexts = new Map<string, KnownContext>();
+  readonly #answers = new Map<PolicyDecision, Map<string, PolicyAnswer>>();
 
   /**
    * @param image A binary policy; lent.
@@ -55,23 +56,29 @@ export class LoadedPolicy {
   answer(question: Omit<Question, "booleans">): PolicyAnswer {
     if (!this.isCurrent) throw new Error("Another policy was loaded since");
     const { source, target, tclass, permissions } = question;
-    const ssid = this.#sid(source);
-    const tsid = this.#sid(target);
+    const from = this.#known(source);
+    const to = this.#known(target);
     const known = this.#db.classes.get(tclass);
-    const permissive = this.#db.isPermissive(typeIn(source));
-    if (ssid === undefined) return unknown(permissions, this.#lacks(source));
-    if (tsid === undefined) return unknown(permissions, this.#lacks(target));
+    if (from.sid === undefined) return unknown(permissions, this.#lacks(source));
+    if (to.sid === undefined) return unknown(permissions, this.#lacks(target));
     if (known === undefined) return unknown(permissions, `class "${tclass}"`);
-    return { permissive, decisions: decide(ssid, tsid, known, question) };
+    const { permissive } = from;
+    if (permissions.length === 1) {
+      const decision = decideOne(from.sid, to.sid, known, permissions[0]!, question.brief);
+      return this.#answerOf(permissions[0]!, decision, permissive);
+    }
+    return { permissive, decisions: decide(from.sid, to.sid, known, question) };
   }
 
-  /** Number of a context in libsepol's table; `undefined` when the policy has no such context. */
-  #sid(context: string): number | undefined {
-    if (this.#sids.has(context)) return this.#sids.get(context);
-    const sid: Out<number> = [null];
-    const found = libsepol().sepol_context_to_sid(context, context.length + 1, sid) === 0;
-    this.#sids.set(context, found ? sid[0]! : undefined);
-    return found ? sid[0]! : undefined;
+  /** Most questions are about one permission, and most answers the same few: these are made once. */
+  #answerOf(permission: string, decision: PolicyDecision, permissive: boolean): PolicyAnswer {
+    const make = () => ({ permissive, decisions: new Map([[permission, decision]]) });
+    if (permissive || !COMMON.has(decision)) return make();
+    let made = this.#answers.get(decision);
+    if (made === undefined) this.#answers.set(decision, made = new Map());
+    let answer = made.get(permission);
+    if (answer === undefined) made.set(permission, answer = make());
+    return answer;
   }
 
   /**
@@ -81,13 +88,31 @@ export class LoadedPolicy {
    */
   lacks(context: string): string | undefined {
     if (!this.isCurrent) throw new Error("Another policy was loaded since");
-    return this.#sid(context) === undefined ? this.#lacks(context) : undefined;
+    return this.#known(context).sid === undefined ? this.#lacks(context) : undefined;
+  }
+
+  #known(context: string): KnownContext {
+    const known = this.#contexts.get(context);
+    if (known !== undefined) return known;
+    const out: Out<number> = [null];
+    const found = libsepol().sepol_context_to_sid(context, context.length + 1, out) === 0;
+    const permissive = this.#db.isPermissive(typeIn(context));
+    const made = { sid: found ? out[0]! : undefined, permissive };
+    this.#contexts.set(context, made);
+    return made;
   }
 
   #lacks(context: string): string {
     const type = typeIn(context);
     return this.#db.valueOf(type) === undefined ? `type "${type}"` : `context "${context}"`;
   }
+}
+
+/** What was found out about a context once. */
+interface KnownContext {
+  /** Its number in libsepol's table; `undefined` when the policy has no such context. */
+  readonly sid: number | undefined;
+  readonly permissive: boolean;
 }
 
 /** Third field of a context. */
@@ -104,40 +129,68 @@ const ALLOWED: PolicyDecision = { answer: "allowed", by: "te", audited: false };
 const BY_RULES: PolicyDecision = { answer: "denied", by: "te", audited: true };
 const SILENTLY: PolicyDecision = { answer: "denied", by: "te", audited: false };
 
+const COMMON: ReadonlySet<PolicyDecision> = new Set([ALLOWED, BY_RULES, SILENTLY]);
+
 function decide(
   ssid: number,
   tsid: number,
-  { name, value, permissions: names }: PolicyClass,
-  { permissions, brief = false }: Pick<Question, "permissions" | "brief">,
+  tclass: PolicyClass,
+  { permissions, brief }: Pick<Question, "permissions" | "brief">,
 ): ReadonlyMap<string, PolicyDecision> {
-  const bits = permissions.map((permission) => bitOf(names, permission));
+  const bits = permissions.map((permission) => bitOf(tclass.permissions, permission));
   let asked = 0;
   for (const bit of bits) asked |= bit;
-  const reason = compute(ssid, tsid, value, asked >>> 0);
+  const reason = compute(ssid, tsid, tclass.value, asked >>> 0);
   const [allowed, auditdeny] = [AVD[AVD_ALLOWED]!, AVD[AVD_AUDITDENY]!];
   const decisions = new Map<string, PolicyDecision>();
   for (const [i, bit] of bits.entries()) {
     const permission = permissions[i]!;
-    if (bit === 0) {
-      const missing = `permission "${permission}" of class "${name}"`;
-      decisions.set(permission, { answer: "unknown", by: "unknown", audited: false, missing });
-      continue;
-    }
-    if ((allowed & bit) !== 0) {
-      decisions.set(permission, ALLOWED);
-      continue;
-    }
-    const audited = (auditdeny & bit) !== 0;
     // One reason for all that is denied, or each has to be asked for alone.
-    const why = isSingle(reason) ? reason : compute(ssid, tsid, value, bit);
-    if (why === SEPOL_COMPUTEAV_TE) decisions.set(permission, audited ? BY_RULES : SILENTLY);
-    else {
-      const text = brief ? undefined : constraintOf(ssid, tsid, value, bit, why);
-      const constraint = text !== undefined && { constraint: text };
-      decisions.set(permission, { answer: "denied", by: "constraint", audited, ...constraint });
-    }
+    const isClear = bit === 0 || (allowed & bit) !== 0 || isSingle(reason);
+    decisions.set(
+      permission,
+      isClear
+        ? decisionOf(ssid, tsid, tclass, permission, bit, allowed, auditdeny, reason, brief)
+        : decideOne(ssid, tsid, tclass, permission, brief),
+    );
   }
   return decisions;
+}
+
+function decideOne(
+  ssid: number,
+  tsid: number,
+  tclass: PolicyClass,
+  permission: string,
+  brief: boolean | undefined,
+): PolicyDecision {
+  const bit = bitOf(tclass.permissions, permission);
+  const reason = compute(ssid, tsid, tclass.value, bit);
+  const [allowed, auditdeny] = [AVD[AVD_ALLOWED]!, AVD[AVD_AUDITDENY]!];
+  return decisionOf(ssid, tsid, tclass, permission, bit, allowed, auditdeny, reason, brief);
+}
+
+function decisionOf(
+  ssid: number,
+  tsid: number,
+  { name, value }: PolicyClass,
+  permission: string,
+  bit: number,
+  allowed: number,
+  auditdeny: number,
+  reason: number,
+  brief = false,
+): PolicyDecision {
+  if (bit === 0) {
+    const missing = `permission "${permission}" of class "${name}"`;
+    return { answer: "unknown", by: "unknown", audited: false, missing };
+  }
+  if ((allowed & bit) !== 0) return ALLOWED;
+  const audited = (auditdeny & bit) !== 0;
+  if (reason === SEPOL_COMPUTEAV_TE) return audited ? BY_RULES : SILENTLY;
+  const text = brief ? undefined : constraintOf(ssid, tsid, value, bit, reason);
+  const constraint = text !== undefined && { constraint: text };
+  return { answer: "denied", by: "constraint", audited, ...constraint };
 }
 
 /** 0 for a permission that the class does not have. */

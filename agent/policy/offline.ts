@@ -31,7 +31,9 @@ export class OfflinePolicy implements PolicyEngine {
   readonly origin: string;
   readonly db: PolicyDb;
   readonly #bytes: Uint8Array;
-  #loaded: { readonly policy: LoadedPolicy; readonly key: string } | undefined;
+  #loaded:
+    | { readonly policy: LoadedPolicy; readonly key: string; readonly booleans: BooleanValues }
+    | undefined;
 
   /**
    * @param bytes A binary policy; kept.
@@ -50,6 +52,13 @@ export class OfflinePolicy implements PolicyEngine {
   }
 
   ask(questions: readonly Question[]): readonly PolicyAnswer[] {
+    const booleans = questions[0]?.booleans ?? NONE;
+    if (this.#loaded?.booleans === booleans && this.#loaded.policy.isCurrent) {
+      const { policy } = this.#loaded;
+      if (questions.every((it) => (it.booleans ?? NONE) === booleans)) {
+        return questions.map((question) => policy.answer(question));
+      }
+    }
     const answers = new Array<PolicyAnswer>(questions.length);
     const batches = this.#batches(questions);
     const here = Math.max(0, MOST_LOADS - policiesLoaded()) + this.#isLoaded(batches[0]);
@@ -112,7 +121,7 @@ export class OfflinePolicy implements PolicyEngine {
     if (this.#isLoaded(batch) === 1) return this.#loaded!.policy;
     const image = withBooleans(this.#bytes, this.db, batch.booleans);
     const policy = new LoadedPolicy(image, this.db);
-    this.#loaded = { policy, key: batch.key };
+    this.#loaded = { policy, key: batch.key, booleans: batch.booleans };
     return policy;
   }
 }
