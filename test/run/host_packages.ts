@@ -9,6 +9,8 @@ const NEEDS: readonly {
   { command: ["qemu-img", "--version"], package: "qemu-utils" },
   // our modules with what libsepol, the kernel's own security server, makes of them
   { command: ["sh", "-c", "ldconfig -p | grep -q libsepol.so.2"], package: "libsepol2" },
+  // what we say of a policy with what sesearch's library says of it
+  { command: ["/usr/bin/python3", "-c", "import setools"], package: "python3-setools" },
   // a real store of policy modules, in a folder
   { command: ["sh", "-c", "ldconfig -p | grep -q libsemanage.so.2"], package: "libsemanage2" },
 ];

@@ -104,5 +104,12 @@ export const STEPS: readonly Step[] = [
     runner: "node",
   },
   ...BOOTS.map(live),
+  // After the lab was built: it asks about Debian's policy.
+  {
+    name: "oracle",
+    command: ["node", "--test", "--test-reporter=spec", "test/oracle/setools.test.ts"],
+    limitSeconds: 900,
+    runner: "node",
+  },
   { name: "start", command: ["node", "test/lab/start.ts"], limitSeconds: 1800, inLab: true },
 ];
