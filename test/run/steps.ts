@@ -110,6 +110,7 @@ export const STEPS: readonly Step[] = [
     command: ["node", "--test", "--test-reporter=spec", "test/oracle/setools.test.ts"],
     limitSeconds: 900,
     runner: "node",
+    inLab: true,
   },
   { name: "start", command: ["node", "test/lab/start.ts"], limitSeconds: 1800, inLab: true },
 ];
