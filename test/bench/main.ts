@@ -19,12 +19,14 @@ import { measureColdStart } from "./cold_start.ts";
 import { holds, type Row } from "./compare.ts";
 import type { Bench, Measure } from "./measurement.ts";
 import { MissingError } from "./peer.ts";
+import { measurePolicy } from "./policy.ts";
 
 const MEASUREMENTS: Readonly<Record<string, Measure>> = {
   "add-fd": measureAddFd,
   attach: measureAttach,
   "cold-start": measureColdStart,
   append: measureAppend,
+  policy: measurePolicy,
 };
 
 const HELP = `What the product costs beside the same work in C.

@@ -11,14 +11,19 @@ export class MissingError extends Error {
  * Compiles a peer.
  *
  * @param folder Takes the program.
+ * @param libraries Options for the linker.
  * @throws {@linkcode MissingError} where there is no C compiler.
  */
-export async function compilePeer(name: string, folder: string): Promise<string> {
+export async function compilePeer(
+  name: string,
+  folder: string,
+  libraries: readonly string[] = [],
+): Promise<string> {
   const program = join(folder, name);
   const source = join(PROJECT, `test/bench/peer/${name}.c`);
   await hostCommand(["cc", "--version"]).catch(() => {
     throw new MissingError("there is no C compiler (Debian: gcc, libc6-dev)");
   });
-  await hostCommand(["cc", "-O2", "-Wall", "-o", program, source]);
+  await hostCommand(["cc", "-O2", "-Wall", "-o", program, source, ...libraries]);
   return program;
 }
