@@ -20,6 +20,8 @@ import { holds, type Row } from "./compare.ts";
 import type { Bench, Measure } from "./measurement.ts";
 import { MissingError } from "./peer.ts";
 import { measurePolicy } from "./policy.ts";
+import { measurePolicyTest } from "./policy_test.ts";
+import { measureSetools } from "./setools.ts";
 
 const MEASUREMENTS: Readonly<Record<string, Measure>> = {
   "add-fd": measureAddFd,
@@ -27,6 +29,8 @@ const MEASUREMENTS: Readonly<Record<string, Measure>> = {
   "cold-start": measureColdStart,
   append: measureAppend,
   policy: measurePolicy,
+  "policy-test": measurePolicyTest,
+  setools: measureSetools,
 };
 
 const HELP = `What the product costs beside the same work in C.
@@ -121,7 +125,11 @@ async function measure(name: string, work: Omit<Bench, "say">): Promise<Row[]> {
 function rounded(row: Row) {
   const short = (value: number, digits: number) => Number(value.toFixed(digits));
   const { name, unit, ours, peer, ratio, difference, bar, above } = row;
-  const figures = { ours: short(ours, 2), peer: short(peer, 2), ratio: short(ratio, 3) };
+  const figures = {
+    ours: short(ours, 2),
+    peer: short(peer, 2),
+    ratio: Number(ratio.toPrecision(3)),
+  };
   const most = above !== undefined && { difference: short(difference, 2), above };
   return { name, unit, ...figures, bar, ...most, holds: holds(row) };
 }
@@ -131,7 +139,7 @@ function shown(rows: readonly Row[]): string {
     row.name,
     `${row.ours} ${row.unit}`,
     `${row.peer} ${row.unit}`,
-    row.ratio.toFixed(2),
+    row.ratio < 0.01 ? row.ratio.toPrecision(2) : row.ratio.toFixed(2),
     row.difference === undefined
       ? `${row.bar}`
       : `${row.bar}, and ${row.difference} of ${row.above} ${row.unit} above`,

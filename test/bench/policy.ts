@@ -1,14 +1,13 @@
-import { globSync, statSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PolicyDb } from "../../agent/policy/binary/policydb.ts";
 import type { Question } from "../../agent/policy/engine.ts";
 import { OfflinePolicy } from "../../agent/policy/offline.ts";
-import { cacheFolder } from "../lab/cache.ts";
 import { compare, type Row } from "./compare.ts";
 import { Contender, runtimeCommand, runtimes } from "./contestant.ts";
 import type { Bench } from "./measurement.ts";
-import { compilePeer, MissingError } from "./peer.ts";
+import { compilePeer } from "./peer.ts";
+import { largestPolicy, randomQuestions } from "./questions.ts";
 
 const ROUNDS = { warmUp: 5, rounds: 31 };
 const QUERIES = 5000;
@@ -51,34 +50,9 @@ export async function measurePolicy({ folder, compiled, say }: Bench): Promise<R
   return rows;
 }
 
-/** Debian's of the lab, or the host's own. */
-function largestPolicy(): string {
-  const places = [
-    join(cacheFolder(), "base-*/rootfs/etc/selinux/*/policy/policy.3[0-3]"),
-    join(homedir(), ".cache/svirt-agent/lab/base-*/rootfs/etc/selinux/*/policy/policy.3[0-3]"),
-    "/etc/selinux/*/policy/policy.3[0-3]",
-  ];
-  const files = places.flatMap((place) => globSync(place));
-  const [largest] = files.sort((a, b) => statSync(b).size - statSync(a).size);
-  if (largest !== undefined) return largest;
-  throw new MissingError("there is no binary policy (npm run lab brings Debian's)");
-}
-
 function write(file: string, text: string): string {
   writeFileSync(file, text);
   return file;
-}
-
-/** Of guests to types by turns: rules allow some, deny most, and constraints deny others' categories. */
-function randomQuestions(db: PolicyDb, count: number): Question[] {
-  const types = db.types();
-  const classes = ["file", "dir", "process", "unix_stream_socket"];
-  return Array.from({ length: count }, (_, i): Question => ({
-    source: `system_u:system_r:svirt_t:s0:c1,c2`,
-    target: `system_u:object_r:${types[i * 7919 % types.length]}:s0${i % 2 === 0 ? "" : ":c1,c2"}`,
-    tclass: classes[i % classes.length]!,
-    permissions: [db.classes.get(classes[i % classes.length]!)!.permissions[i % 20]!],
-  }));
 }
 
 /** Ten images a guest, each with its categories. */
