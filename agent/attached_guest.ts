@@ -4,7 +4,7 @@ import type { Inspected } from "./image/inspect.ts";
 import type { Context } from "./label/context.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import type { Place } from "./process/place.ts";
-import type { Qemu } from "./process/start.ts";
+import type { Qemu } from "./process/qemu.ts";
 import type { PassedFd } from "./qmp/fdset.ts";
 import type { Passed } from "./qmp/pass.ts";
 import type { FdsetBehaviour } from "./qmp/version.ts";

@@ -13,6 +13,7 @@ import { portArguments } from "../qmp/port.ts";
 import { createCgroup } from "./cgroup.ts";
 import { FIRST_INHERITED, type QemuPlace } from "./place.ts";
 import { QemuProcess } from "./launch.ts";
+import type { Qemu } from "./qemu.ts";
 
 /** QEMU could not be started, or died before it answered. */
 export class StartError extends Error {
@@ -23,12 +24,6 @@ export class StartError extends Error {
     super(message);
     this.hint = hint;
   }
-}
-
-/** A running QEMU with its monitor. */
-export interface Qemu extends Disposable {
-  readonly process: QemuProcess;
-  readonly monitor: Monitor;
 }
 
 /** A QEMU to start: what of its command line is its own. */

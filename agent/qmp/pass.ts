@@ -2,7 +2,7 @@ import type { OpenImage } from "../image/open.ts";
 import { type Layer, layerName } from "../image/layer.ts";
 import { descriptorOf } from "../process/descriptor.ts";
 import type { Access, OwnedFd } from "../owned_fd.ts";
-import type { Qemu } from "../process/start.ts";
+import type { Qemu } from "../process/qemu.ts";
 import { addFd, DroppedError, inheritedFd, type PassedFd } from "./fdset.ts";
 import { MonitorError } from "./monitor.ts";
 

@@ -7,7 +7,7 @@ import { rewrite } from "../image/fence.ts";
 import type { OpenImage } from "../image/open.ts";
 import { type Context, formatContext } from "../label/context.ts";
 import { CANARY_BYTES } from "../operation/settle_canary.ts";
-import type { Qemu } from "../process/start.ts";
+import type { Qemu } from "../process/qemu.ts";
 import { fileNode } from "../qmp/graph.ts";
 import { runJob } from "../qmp/job.ts";
 import type { Passed } from "../qmp/pass.ts";

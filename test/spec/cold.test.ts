@@ -9,7 +9,7 @@ import type { OpenImage } from "../../agent/image/open.ts";
 import { OwnedFd } from "../../agent/owned_fd.ts";
 import { coldArguments, inheritedArguments, inheritedOf } from "../../agent/qmp/cold.ts";
 import { inheritedFd } from "../../agent/qmp/fdset.ts";
-import type { Qemu } from "../../agent/process/start.ts";
+import type { Qemu } from "../../agent/process/qemu.ts";
 import { imageGraph } from "../../agent/qmp/graph.ts";
 import { opaqueText, type Passed, passImage } from "../../agent/qmp/pass.ts";
 import { type Monitor, MonitorError } from "../../agent/qmp/monitor.ts";

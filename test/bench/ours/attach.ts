@@ -24,7 +24,7 @@ import { classify, mountOf } from "../../../agent/label/mount.ts";
 import { kernel } from "../../../agent/label/selinux.ts";
 import { startTimeOf } from "../../../agent/process/contexts.ts";
 import { placeOf } from "../../../agent/process/place.ts";
-import type { Qemu } from "../../../agent/process/start.ts";
+import type { Qemu } from "../../../agent/process/qemu.ts";
 import { credentialOf } from "../../../agent/process/user.ts";
 import { imageGraph, runAll } from "../../../agent/qmp/graph.ts";
 import { AF_UNIX, SOCK_STREAM, socket } from "../../../ffi/libc_socket.ts";
