@@ -22,6 +22,7 @@ const TO_BUILD: readonly Need[] = [
   { package: "debian-archive-keyring", file: "/usr/share/keyrings/debian-archive-keyring.gpg" },
   { package: "e2fsprogs", file: "mke2fs" },
   { package: "gcc", file: "gcc" },
+  { package: "binutils", file: "ld" },
   { package: "libc6-dev", file: "/usr/lib/x86_64-linux-gnu/libc.a" },
 ];
 

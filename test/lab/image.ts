@@ -1,6 +1,7 @@
-import { existsSync, globSync, readFileSync, statSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { baseStage } from "./base.ts";
+import { makeBootDisk } from "./booted/disk.ts";
 import { hashOf, type Stage } from "./cache.ts";
 import { hostCommand, hostScript } from "./host_command.ts";
 import type { Progress } from "./progress.ts";
@@ -24,7 +25,7 @@ export function imageStage(release: Release, progress: Progress): Stage {
   const packages = findPackages();
   const modules = policyModules();
   const probes = files("test/lab/probe/*/*.{c,h}");
-  const ours = [...modules, ...probes, ...files("test/lab/guest/*"), import.meta.filename];
+  const ours = [...modules, ...probes, ...files("test/lab/{guest,booted}/*"), import.meta.filename];
   return {
     name: `image-${release.name}`,
     inputs: [
@@ -42,15 +43,22 @@ export function imageStage(release: Release, progress: Progress): Stage {
         hostScript(MAKE_INITRD, [
           folder,
           join(baseFolder, "kernel-version"),
-          join(LAB, "guest", init),
+          join(LAB, init),
           output,
           ...release.initrdModules,
         ]);
+      const makeGuestDisk = async () => {
+        const [vmlinuz, initrd] = [join(baseFolder, "vmlinuz"), join(folder, "guest-initrd")];
+        await makeInitrd("booted/init", "guest-initrd");
+        const share = join(rootfs, "usr/share/svirt-lab");
+        mkdirSync(share, { recursive: true });
+        await makeBootDisk(vmlinuz, initrd, join(share, "booted.raw"), folder);
+        for (const name of ["guest-initrd", "boot.o", "boot.bin"]) rmSync(join(folder, name));
+      };
       await progress.step("copying the base", async () => {
         await hostCommand(["cp", "-a", join(baseFolder, "rootfs"), rootfs]);
         await hostScript(INSTALL_LAB, [rootfs, join(LAB, "guest")]);
-        await makeInitrd("booted_init", "guest-initrd");
-        await hostScript(MAKE_GUEST_DISK, [folder, join(baseFolder, "vmlinuz")]);
+        if (release.bootsGuests) await makeGuestDisk();
       });
       const names = modules.map((file) => basename(file, ".cil")).join(", ");
       await progress.step(`policy (${names}), runtimes and probes`, () =>
@@ -77,7 +85,7 @@ export function imageStage(release: Release, progress: Progress): Stage {
       await progress.step("labels", () => hostScript(LABEL, [rootfs]));
       await progress.step("disk image", async () => {
         await hostScript(MAKE_DISK, [rootfs, join(folder, "disk.ext4"), DISK_SIZE]);
-        await makeInitrd("initramfs", "initrd");
+        await makeInitrd("guest/initramfs", "initrd");
         // Its own copy: the base may be pruned while this image is still in use.
         await hostCommand(["cp", join(baseFolder, "vmlinuz"), join(folder, "vmlinuz")]);
         await hostCommand(["rm", "-rf", "--one-file-system", rootfs]);
@@ -140,31 +148,6 @@ getent group kvm >/dev/null || groupadd --system kvm
 getent group libvirt-qemu >/dev/null || groupadd --gid 64055 libvirt-qemu
 useradd --uid 64055 --gid libvirt-qemu --groups kvm --no-create-home --home-dir /var/lib/libvirt \\
   --shell /usr/sbin/nologin --comment "Libvirt Qemu" libvirt-qemu'
-`;
-
-/**
- * The disk of a guest that boots in the lab: GRUB, the lab's own kernel and an initrd, one after the
- * other and without a filesystem; sector 63488 is left for the guest to write.
- */
-const MAKE_GUEST_DISK = `
-cd "$1"; kernel=$2 initrd=guest-initrd rootfs=$PWD/rootfs from=2048
-disk=$rootfs/usr/share/svirt-lab/booted.raw
-sectors() { echo $(( ($(stat -c %s "$1") + 511) / 512 )); }
-put() { dd if="$1" of="$disk" bs=512 seek="$2" conv=notrunc status=none; }
-kernels=$(sectors "$kernel")
-cat > "$rootfs/tmp/grub.cfg" <<EOF
-linux (hd0)$from+$kernels console=ttyS0 quiet panic=-1 mitigations=off nokaslr cryptomgr.notests nowatchdog
-initrd (hd0)$((from + kernels))+$(sectors $initrd)
-boot
-EOF
-chroot "$rootfs" grub-mkimage -O i386-pc -p / -c /tmp/grub.cfg -o /tmp/core.img biosdisk linux boot
-mkdir -p "\${disk%/*}"
-truncate -s 32M "$disk"
-put "$rootfs/usr/lib/grub/i386-pc/boot.img" 0
-put "$rootfs/tmp/core.img" 1
-put "$kernel" $from
-put $initrd $((from + kernels))
-rm $initrd "$rootfs/tmp/grub.cfg" "$rootfs/tmp/core.img"
 `;
 
 /**

@@ -9,6 +9,8 @@ export interface Release {
    * this kernel has built in are left out when they are not found as files.
    */
   readonly initrdModules: readonly string[];
+  /** Is a disk made that a guest boots from? Its kernel has to be packed with zstd. */
+  readonly bootsGuests: boolean;
   /** Packages of this release alone, besides those of {@linkcode PACKAGES}. */
   readonly packages: readonly string[];
 }
@@ -22,14 +24,12 @@ export const PACKAGES: readonly string[] = [
   ...["auditd", "attr", "acl", "libcap2-bin", "e2fsprogs", "xfsprogs", "strace"],
   ...["nfs-kernel-server", "nfs-common", "rpcbind"],
   ...["qemu-system-x86", "qemu-utils", "seabios", "ovmf"],
-  // makes the disk that a guest boots from
-  "grub-pc-bin",
   // what the JavaScript runtimes are linked with
   ...["libstdc++6", "libatomic1"],
 ];
 
 export const RELEASES: readonly Release[] = [
-  { name: "13", suite: "trixie", initrdModules: ["virtio_blk"], packages: [] },
+  { name: "13", suite: "trixie", initrdModules: ["virtio_blk"], bootsGuests: true, packages: [] },
   {
     name: "12",
     suite: "bookworm",
@@ -38,6 +38,7 @@ export const RELEASES: readonly Release[] = [
       "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
       "virtio_blk",
     ],
+    bootsGuests: false,
     packages: [],
   },
 ];

@@ -9,8 +9,12 @@ import { type Check, check } from "./check.ts";
  * The guest has its images by descriptor: each can be used and none opened, neither its own nor
  * anybody else's, and the kernel has recorded every refusal.
  */
-export async function attached(run: Run, own: GuestFile, other: GuestFile): Promise<Check[]> {
-  const others = [other.root, other.data];
+export async function attached(
+  run: Run,
+  own: Pick<GuestFile, "name" | "storage">,
+  other?: GuestFile,
+): Promise<Check[]> {
+  const others = other === undefined ? [] : [other.root, other.data];
   const reply = await run.call("Verify", { throughGuest: true, others });
   const verdict = reply["verdict"] as GuestVerdict;
   const attempts = reply["attempts"] as Attempt[];
@@ -38,7 +42,7 @@ export async function attached(run: Run, own: GuestFile, other: GuestFile): Prom
     const tried = attempts.filter((attempt) => attempt.path === path);
     return check({
       ...common,
-      image: `${other.name}/${path === other.root ? "root" : "data"}`,
+      image: `${other?.name}/${path === other?.root ? "root" : "data"}`,
       verdict: { open: tried[0]!.decision },
       expected: EXPECTED_OF_OTHERS,
       witnesses: witnessesOf(tried),

@@ -9,7 +9,7 @@ export interface Check {
   readonly guest: string;
   /** `web2/root`: whose image it is. */
   readonly image: string;
-  readonly stage: "before" | "attached" | "frozen";
+  readonly stage: "before" | "attached" | "frozen" | "booted";
   readonly holder: {
     readonly kind: "guest" | "hostile";
     readonly pid: number;

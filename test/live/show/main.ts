@@ -1,6 +1,6 @@
 /**
  * The main job, in the lab: two guests on each storage, before, attached and frozen, shown as it
- * happens. Leaves result.json and the audit log in /out.
+ * happens, and with `--boot` a guest that boots. Leaves result.json and the audit log in /out.
  *
  * @module
  */
@@ -13,6 +13,7 @@ import { FROM_BOOT, LOG, makeBase, makeGuest, prepareHost, Run, STORAGE } from "
 import type { Storage } from "../world.ts";
 import { attached, patterns } from "./attached.ts";
 import { before } from "./before.ts";
+import { booted } from "./booted.ts";
 import { type Check, shown } from "./check.ts";
 import { frozen } from "./frozen.ts";
 
@@ -92,6 +93,10 @@ const { name, version } = runtime();
 say(`SELinux is ${kernel.mode()}`);
 await prepareHost();
 for (const storage of FROM_BOOT) await onStorage(storage);
+if (process.argv.includes("--boot")) {
+  say("ext4 booted: a guest with a kernel of its own, from the one disk that it is handed");
+  add(await booted(say));
+}
 const auditVerify = await log();
 copyFileSync(LOG, "/out/audit.jsonl");
 writeFileSync(
