@@ -1,4 +1,5 @@
 import type { Terminal } from "./terminal.ts";
+import { HintedError } from "../hinted_error.ts";
 
 export { EXIT } from "./exit.ts";
 
@@ -38,12 +39,6 @@ export interface Command {
 }
 
 /** What was typed is no command, or not this one's arguments. */
-export class UsageError extends Error {
+export class UsageError extends HintedError {
   override readonly name = "UsageError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }

@@ -3,16 +3,11 @@ import { placeOf } from "../process/place.ts";
 import { GUEST_INTERFACE } from "../service/guest_interface.ts";
 import { call, type Parameters, VarlinkError } from "../service/varlink.ts";
 import type { Arguments } from "./command.ts";
+import { HintedError } from "../hinted_error.ts";
 
 /** Nobody guards the guest, so nobody can be asked about it. */
-class NoGuardError extends Error {
+class NoGuardError extends HintedError {
   override readonly name = "NoGuardError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** The error that the guarding agent reported, under its own name, so that the exit status is its. */

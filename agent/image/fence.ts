@@ -16,19 +16,14 @@ import type { Credential } from "../../ffi/libc_process.ts";
 import type { StorageClass } from "../label/mount.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 import { ownerText, readOwner, writeOwner } from "./owner.ts";
+import { HintedError } from "../hinted_error.ts";
 
 /** Root's own, readable by QEMU's group: whoever opened it as QEMU's user reads on and writes no more. */
 const FENCED_MODE = 0o640;
 
 /** The server goes on letting the guest write; owner and mode are as they were. */
-export class FenceError extends Error {
+export class FenceError extends HintedError {
   override readonly name = "FenceError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** Does write access to images on such storage go by the owner, for want of labels? */

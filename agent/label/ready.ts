@@ -2,6 +2,7 @@ import { RefusedError } from "../refused_error.ts";
 import type { Booleans } from "./boolean.ts";
 import type { StorageClass } from "./mount.ts";
 import type { Selinux } from "./selinux.ts";
+import { HintedError } from "../hinted_error.ts";
 
 const MODULE = {
   user: "system_u",
@@ -11,14 +12,8 @@ const MODULE = {
 } as const;
 
 /** SELinux cannot be asked, or does not deny anything here: nothing could be promised. */
-export class NoSelinuxError extends Error {
+export class NoSelinuxError extends HintedError {
   override readonly name = "NoSelinuxError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /**

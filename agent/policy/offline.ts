@@ -8,19 +8,14 @@ import { type BooleanValues, withBooleans } from "./binary/with_booleans.ts";
 import type { PolicyAnswer, PolicyEngine, Question } from "./engine.ts";
 import { LoadedPolicy, policiesLoaded } from "./loaded_policy.ts";
 import { decodeAnswers, encodeTask } from "./offline_task.ts";
+import { HintedError } from "../hinted_error.ts";
 
 /** Where a kernel shows the policy that it enforces; root may read it. */
 export const RUNNING_POLICY = "/sys/fs/selinux/policy";
 
 /** What cannot be asked is not denied: the file is no policy, or libsepol here is too old for it. */
-export class PolicyFileError extends Error {
+export class PolicyFileError extends HintedError {
   override readonly name = "PolicyFileError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** Policies that one process loads at most: libsepol keeps 12 MiB of each. */

@@ -14,16 +14,11 @@ import { createCgroup } from "./cgroup.ts";
 import { FIRST_INHERITED, type QemuPlace } from "./place.ts";
 import { QemuProcess } from "./launch.ts";
 import type { Qemu } from "./qemu.ts";
+import { HintedError } from "../hinted_error.ts";
 
 /** QEMU could not be started, or died before it answered. */
-export class StartError extends Error {
+export class StartError extends HintedError {
   override readonly name = "StartError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** A QEMU to start: what of its command line is its own. */
