@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { existsSync, renameSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { Guest, Image } from "../../agent/guest.ts";
+import type { Guest } from "../../agent/guest.ts";
 import type { IntentEvent } from "../../agent/audit/event.ts";
 import { grantImages } from "../../agent/grant/grant.ts";
 import type { Folder } from "../../agent/image/folder.ts";
 import type { Inspected } from "../../agent/image/inspect.ts";
-import { layersOf } from "../../agent/image/layer.ts";
 import { labelFor } from "../../agent/label/assign.ts";
 import { formatContext } from "../../agent/label/context.ts";
 import { detach } from "../../agent/operation/detach.ts";
@@ -16,48 +15,11 @@ import { Turns } from "../../agent/operation/turns.ts";
 import { undo } from "../../agent/operation/undo.ts";
 import { cgroupOf } from "../../agent/process/cgroup.ts";
 import { AT_FDCWD, openat2 } from "../../ffi/libc.ts";
+import { guestOf, inspected } from "../fakes/guest.ts";
 import { FakeHost, UNTOUCHED } from "../fakes/host.ts";
 
 const CREDENTIAL = { uid: 64055, gid: 64055, groups: [] };
 const DEAD = { pid: 2 ** 22 - 1, startTime: 1 };
-const ext4 = {
-  fsType: "ext4",
-  keepsLabels: true,
-  openDeniedBy: "type",
-  revocation: "label",
-  grade: "enforced (label)",
-  findings: [],
-} as const;
-
-function guestOf(name: string, ...images: Partial<Image>[]): Guest {
-  return {
-    name,
-    file: `${name}.toml`,
-    qemu: { binary: "qemu", args: [], user: "qemu", accelerator: "kvm" },
-    images: images.map((image, i) => ({
-      name: `image${i}`,
-      path: "",
-      format: "raw",
-      access: "rw",
-      cache: "none",
-      device: "virtio-blk-pci",
-      shared: false,
-      transient: false,
-      backing: [],
-      ...image,
-    })),
-  };
-}
-
-/** inspectImages, but for the filesystem, which here may be any. */
-function inspected(guest: Guest, { selinux }: FakeHost): Inspected[] {
-  return layersOf(guest).map((layer) => {
-    using fd = new OwnedFd(openat2(AT_FDCWD, layer.path, { flags: 0, resolve: 0n }), layer.path);
-    const { uid, gid, mode } = fd.stat();
-    const label = selinux.readLabel(fd);
-    return { layer, identity: fd.identity, uid, gid, mode, label, storage: ext4 };
-  });
-}
 
 /** Grants and labels, as an attach does up to its third step. */
 function attachTo(guest: Guest, host: FakeHost): { operation: string; files: Inspected[] } {
