@@ -70,6 +70,15 @@ describe("the credential rule", () => {
     chmodSync(path, 0o600);
   });
 
+  it("one that the server refuses already proves nothing, so no fence is raised", async () => {
+    using fd = withFilesystemCredential(qemuUser, open);
+    chownSync(path, 0, 0);
+    assert.equal(rewrite(fd), "EACCES");
+    assert.throws(() => raiseFence(fd, qemuUser.uid, qemuUser), /ended with EACCES before/);
+    assert.equal((await onServer(path)).trim(), "0:0 600", "owner and mode are not changed");
+    chownSync(path, qemuUser.uid, qemuUser.gid);
+  });
+
   it("one that root opened writes through any fence, so none is raised", async () => {
     using fd = open();
     assert.throws(() => raiseFence(fd, 0, qemuUser), /was opened by uid 0, not by QEMU's/);
