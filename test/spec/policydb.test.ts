@@ -66,6 +66,19 @@ describe("what is no binary policy", () => {
     for (let end = 1; end < bytes.length; end++) refused(bytes.subarray(0, end));
     refused(Uint8Array.of(...bytes, 0));
   });
+  it("is refused, or read as something else, whichever byte is wrong; it takes no memory for that", () => {
+    for (const byte of [0x20, 0xff]) {
+      for (const at of bytes.keys()) {
+        const wrong = bytes.slice();
+        wrong[at] = byte;
+        try {
+          new PolicyDb(wrong).types();
+        } catch (error) {
+          assert.ok(error instanceof PolicyFormatError, `${byte} at ${at}: ${error}`);
+        }
+      }
+    }
+  });
   it("is refused when it is of a version that is not known, with those that are", () => {
     const newer = bytes.slice();
     newer[16] = 99;

@@ -29,6 +29,17 @@ export class Cursor {
     return this.#view.getUint32(this.#step(4), true);
   }
 
+  /**
+   * How many of something follow.
+   *
+   * @param least Bytes that each of them takes at least: nothing is set aside for more than there are.
+   */
+  count(least: number): number {
+    const count = this.u32();
+    if (count * least > this.#bytes.length - this.at) this.fail("the file ends too early");
+    return count;
+  }
+
   /** Several of {@linkcode u32}. */
   u32s(count: number): number[] {
     return Array.from({ length: count }, () => this.u32());

@@ -11,6 +11,8 @@ export const EXTENDED_ALLOWED = 0x0100;
 /** Any of AVTAB_XPERMS_*: its rule has 256 bits of ioctl numbers. */
 const XPERMS = 0x0700;
 const XPERMS_BYTES = 34;
+/** The shortest: source, target, class and kind are u16, the data is u32. */
+const RULE_BYTES = 12;
 
 /**
  * Access vector rules, in columns: a policy has some hundred thousand. A source or target may be an
@@ -95,7 +97,7 @@ class Columns implements RuleTable {
 
   /** Appends one list of rules, which begins with its length. */
   read(cursor: Cursor, conditional: number, branch: 0 | 1): void {
-    const count = cursor.u32();
+    const count = cursor.count(RULE_BYTES);
     const end = this.length + count;
     this.#grow(end);
     for (let at = this.length; at < end; at++) {

@@ -81,12 +81,22 @@ function table<T>(cursor: Cursor, read: () => T): T[] {
   return Array.from({ length: elements! }, read);
 }
 
+/** A rule has one bit for each permission of its class; <sepol/policydb/avtab.h>. */
+const MOST_PERMISSIONS = 32;
+/** A rule's types are 16 bits wide. */
+const MOST_TYPES = 0xffff;
+
+/** The number of a symbol, from 1. */
+function within(most: number, value: number, what: string, cursor: Cursor): number {
+  return value >= 1 && value <= most ? value : cursor.fail(`${what} number ${value}`);
+}
+
 /** Permissions by their bit; those of a common come first. */
 function permissions(cursor: Cursor, elements: number, inherited: readonly string[]): string[] {
   const names = [...inherited];
   for (; elements > 0; elements--) {
-    const [length, value] = cursor.u32s(2);
-    names[value! - 1] = cursor.name(length!);
+    const [length, value] = cursor.u32s(2) as [number, number];
+    names[within(MOST_PERMISSIONS, value, "permission", cursor) - 1] = cursor.name(length);
   }
   return names;
 }
@@ -126,7 +136,7 @@ function readTypes(cursor: Cursor): Pick<Symbols, "types" | "typeValues"> {
   table(cursor, () => {
     const [length, value, properties] = cursor.u32s(4) as [number, number, number];
     const name = cursor.name(length);
-    typeValues.set(name, value);
+    typeValues.set(name, within(MOST_TYPES, value, "type", cursor));
     const isAttribute = (properties & ATTRIBUTE) !== 0;
     if (isAttribute || (properties & PRIMARY) !== 0) types[value] = { name, isAttribute };
   });
