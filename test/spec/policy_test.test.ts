@@ -157,6 +157,14 @@ describe("JUnit", () => {
   });
 });
 
+/** What a result and a notification have in common. */
+interface Named {
+  readonly ruleId: string;
+  readonly ruleIndex: number;
+  readonly locations: readonly [{ physicalLocation: { region: { startLine: number } } }];
+  readonly properties: { readonly outcome: string };
+}
+
 describe("SARIF", () => {
   const validate = new Ajv({ strict: true })
     .compile(JSON.parse(readFileSync(goldenFile("sarif_essentials"), "utf8")));
@@ -164,17 +172,32 @@ describe("SARIF", () => {
   it("has what the standard demands of the parts that it uses", () => {
     assert.ok(validate(JSON.parse(sarif(report()))), JSON.stringify(validate.errors));
   });
-  it("has a result for each test that does not hold, at the line of its assertion", () => {
-    const [run] = JSON.parse(sarif(report())).runs;
-    const lines = readFileSync(goldenFile("policy_test", "toml"), "utf8").split("\n");
-    for (const { ruleId, ruleIndex, locations } of run.results) {
+  const lines = readFileSync(goldenFile("policy_test", "toml"), "utf8").split("\n");
+  const [run] = JSON.parse(sarif(report())).runs;
+  const [{ toolConfigurationNotifications: notifications }] = run.invocations;
+  const named: readonly Named[] = [
+    ...run.results,
+    ...notifications.map((it: { associatedRule: { id: string; index: number } }) => ({
+      ...it,
+      ruleId: it.associatedRule.id,
+      ruleIndex: it.associatedRule.index,
+    })),
+  ];
+
+  for (const { ruleId, ruleIndex, locations, properties: { outcome } } of named) {
+    it(`points to the line of the assertion "${ruleId}", which is ${outcome}`, () => {
       const { region: { startLine } } = locations[0].physicalLocation;
       assert.equal(lines[startLine - 1], "[[assertion]]");
       assert.equal(lines[startLine], `id = "${ruleId}"`);
       assert.equal(run.tool.driver.rules[ruleIndex].id, ruleId);
-    }
-    const notHeld = report().verdicts.filter(({ outcome }) => outcome !== "holds");
-    assert.equal(run.results.length, notHeld.length);
+    });
+  }
+  it("has a result for each test that is broken or unknown, and none for another: viewers show all", () => {
+    const outcomes = (...some: readonly string[]) =>
+      report().verdicts.map(({ outcome }) => outcome).filter((it) => some.includes(it));
+    const shown = (them: readonly Named[]) => them.map(({ properties: { outcome } }) => outcome);
+    assert.deepEqual(shown(run.results), outcomes("broken", "unknown"));
+    assert.deepEqual(shown(notifications), outcomes("disabled", "not-applicable"));
   });
   it("takes a file with an absolute path as a URI", () => {
     const whole = report();
