@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { EXIT, UsageError } from "./command/command.ts";
 import { exitStatusOf } from "./command/exit_status.ts";
-import { helpOf, overview } from "./command/help.ts";
+import { helpOf, overview, overviewOfFamily } from "./command/help.ts";
 import { findCommand } from "./command/find.ts";
 import { terminal } from "./command/terminal.ts";
 
@@ -18,12 +18,17 @@ async function main(argv: readonly string[]): Promise<number> {
   if (argv.length === 0) {
     throw new UsageError("What is to be done?", "See: svirt-agent --help");
   }
-  if (argv[0] === "--help" || argv[0] === "-h" || argv[0] === "help") {
+  if (argv[0] === "help" || asksForHelp(argv.slice(0, 1))) {
     console.log(overview());
     return EXIT.asExpected;
   }
+  const family = asksForHelp(argv.slice(1, 2)) ? overviewOfFamily(argv[0]!) : undefined;
+  if (family !== undefined) {
+    console.log(family);
+    return EXIT.asExpected;
+  }
   const { command, rest } = findCommand(argv);
-  if (rest.includes("--help") || rest.includes("-h")) {
+  if (asksForHelp(rest)) {
     console.log(helpOf(command));
     return EXIT.asExpected;
   }
@@ -31,6 +36,10 @@ async function main(argv: readonly string[]): Promise<number> {
   const args = parse(command, rest);
   const { run } = await command.load();
   return await run(args, terminal);
+}
+
+function asksForHelp(words: readonly string[]): boolean {
+  return words.includes("--help") || words.includes("-h");
 }
 
 function explain(error: Error & { hint?: string }): void {

@@ -169,6 +169,21 @@ export const COMMANDS: readonly Command[] = [
     load: () => import("./policy_query.ts"),
   },
   {
+    name: "policy test",
+    operands: "[FILE.toml...]",
+    summary: "check a policy against assertions (default: the invariants of sVirt)",
+    options: {
+      policy,
+      boolean,
+      format: {
+        type: "string",
+        value: "FORMAT",
+        help: "text (default), tap, json, junit or sarif",
+      },
+    },
+    load: () => import("./policy_test.ts"),
+  },
+  {
     name: "policy diff",
     operands: "OLD NEW [FILE.toml...]",
     summary: "what assertions say of one policy and not of another, and the rules behind it",
@@ -268,20 +283,5 @@ export const COMMANDS: readonly Command[] = [
     summary: "check that no record of the log was changed or taken out",
     options: { config, json },
     load: () => import("./audit_verify.ts"),
-  },
-  {
-    name: "policy test",
-    operands: "[FILE.toml...]",
-    summary: "check a policy against assertions (default: the invariants of sVirt)",
-    options: {
-      policy,
-      boolean,
-      format: {
-        type: "string",
-        value: "FORMAT",
-        help: "text (default), tap, json, junit or sarif",
-      },
-    },
-    load: () => import("./policy_test.ts"),
   },
 ];

@@ -216,6 +216,14 @@ describe("svirt-agent as a process", () => {
     });
   }
 
+  it("prints the commands that begin with a word for --help behind it, and exits with 0", async () => {
+    const { status, stdout, stderr } = await svirtAgent("policy", "--help");
+    assert.deepEqual({ status, stderr }, { status: 0, stderr: "" });
+    for (const { name } of COMMANDS) {
+      assert.equal(stdout.includes(`  ${name} `), name.startsWith("policy "), name);
+    }
+  });
+
   // deno-fmt-ignore
   const MISTAKES: readonly (readonly [args: readonly string[], message: string])[] = [
     [[],                              "What is to be done?"],
