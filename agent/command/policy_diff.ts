@@ -3,11 +3,9 @@ import { readAssertions } from "../policy/assertion/parse.ts";
 import { comparePolicies, differs } from "../policy/diff/compare_policies.ts";
 import { type Arguments, EXIT } from "./command.ts";
 import { booleansOf, openPolicyFile } from "./open_policy.ts";
+import { progress } from "./progress.ts";
 import { diffDocument, diffLines } from "./policy_diff_view.ts";
 import type { Terminal } from "./terminal.ts";
-
-/** Nobody waits longer than this without being told what for; in ms. */
-const SILENT_MS = 2000;
 
 /** Says what one policy allows and another does not. */
 export function run({ operands, options }: Arguments, terminal: Terminal): Promise<number> {
@@ -19,7 +17,7 @@ export function run({ operands, options }: Arguments, terminal: Terminal): Promi
   const diff = comparePolicies([before, after], assertions, {
     fixed: [booleansOf(given, before), booleansOf(given, after)],
     all: options["all"] === true,
-    onProgress: progressOn(terminal),
+    onProgress: progress(terminal),
   });
   if (options["json"] === true) terminal.out(JSON.stringify(diffDocument(diff), null, 2));
   else for (const line of diffLines(diff)) terminal.out(line);
@@ -28,13 +26,4 @@ export function run({ operands, options }: Arguments, terminal: Terminal): Promi
     verdicts.some(({ outcome }) => outcome === "unknown")
   );
   return Promise.resolve(unknown ? EXIT.unknown : EXIT.asExpected);
-}
-
-function progressOn(terminal: Terminal): (done: number, of: number, what: string) => void {
-  const start = performance.now();
-  return (done, of, what) => {
-    if (performance.now() - start > SILENT_MS) {
-      terminal.err(`comparing: ${what} (${done} of ${of})`);
-    }
-  };
 }

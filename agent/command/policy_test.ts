@@ -5,6 +5,7 @@ import { countOutcomes, type PolicyReport } from "../policy/assertion/verdict.ts
 import { either } from "../config/schema.ts";
 import { type Arguments, EXIT, type OptionValue, UsageError } from "./command.ts";
 import { booleansOf, openPolicy } from "./open_policy.ts";
+import { progress } from "./progress.ts";
 import { reportLines } from "./policy_test_view.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -26,7 +27,11 @@ export async function run({ operands, options }: Arguments, terminal: Terminal):
   const assertions = readAssertions(files);
   using engine = openPolicy(options["policy"]);
   const fixed = booleansOf(options["boolean"], engine);
-  const report = evaluate(assertions, engine, { fixed, onProgress: progress(terminal) });
+  const tell = progress(terminal);
+  const report = evaluate(assertions, engine, {
+    fixed,
+    onProgress: (done, of) => tell(done, of, "questions asked"),
+  });
   terminal.out(format(report));
   return exitStatus(report);
 }
@@ -38,18 +43,6 @@ function formatOf(given: OptionValue): Promise<Format> {
     `--format "${name}" is not known`,
     `Say ${either(Object.keys(FORMATS))}`,
   );
-}
-
-/** Milliseconds after which somebody who waits is told how far it is, and between two such lines. */
-const PATIENCE = 2000;
-
-function progress(terminal: Terminal): (done: number, questions: number) => void {
-  let told = Date.now();
-  return (done, questions) => {
-    if (done === questions || Date.now() - told < PATIENCE) return;
-    told = Date.now();
-    terminal.err(`asked ${done} of ${questions} questions`);
-  };
 }
 
 /** A broken assertion says more than one that could not be asked. */

@@ -44,7 +44,7 @@ export function compareGuests(
   };
   const sides = [sideOf(before), sideOf(after)] as const;
   const suspects = sources.flatMap((source, i) => {
-    onProgress(i, sources.length, source);
+    onProgress(i, sources.length, `guest types, now ${source}`);
     return suspectsOf(source, sides, names);
   });
   return verdictsOf(suspects, sides, onProgress);
@@ -118,7 +118,7 @@ function verdictsOf(
   onProgress: (done: number, of: number, what: string) => void,
 ): AccessChange[] {
   const [old, now] = sides.map((side, i) => {
-    onProgress(i, 2, side.engine.origin);
+    onProgress(i, 2, `policies asked, now ${side.engine.origin}`);
     return answersOf(suspects, side.engine);
   });
   return suspects.flatMap((suspect, i) => {

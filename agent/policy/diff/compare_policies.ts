@@ -53,7 +53,7 @@ export function comparePolicies(
   const report = (engine: PolicyEngine, fixed: BooleanValues) =>
     evaluate(assertions, engine, {
       fixed,
-      onProgress: (done, of) => onProgress(done, of, `states of ${engine.origin}`),
+      onProgress: (done, of) => onProgress(done, of, `questions to ${engine.origin}`),
     });
   const reports = [report(before, fixed[0]), report(after, fixed[1])] as const;
   const both = [before.db, after.db] as const;
