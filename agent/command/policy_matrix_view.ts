@@ -50,7 +50,8 @@ export function describeMatrix(view: MatrixView): string[] {
     `${count(guests.length, "guest")} x ${count(images.length, "image")} x ` +
     `${count(permissions.length, "permission")}: ` +
     `${count(matrix.groups.length, "distinct question")}, ` +
-    `${count(cross, "cross-guest access", "es")}`,
+    `${count(cross, "cross-guest access", "es")}` +
+    (matrix.shared.length > 0 ? `, ${count(matrix.shared.length, "level")} of several guests` : ""),
   ];
 }
 

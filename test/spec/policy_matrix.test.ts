@@ -74,6 +74,7 @@ describe("svirt-agent policy matrix", () => {
     const { status, lines } = await matrix("--guest", web, "--guest", web, "--image", image);
     assert.equal(status, 1);
     assert.equal(lines[0], `CROSS-GUEST: nothing separates ${web}, ${web}: all have s0:c1,c2`);
+    assert.match(lines.at(-1)!, /, 0 cross-guest accesses, 1 level of several guests$/);
   });
   for (
     const [arguments_, message] of [
