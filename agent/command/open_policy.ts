@@ -17,13 +17,15 @@ export function openPolicy(path: OptionValue): PolicyEngine {
   return typeof path === "string" ? openPolicyFile(path, "--policy ") : openRunning();
 }
 
+/** open(2) and read(2): another path has to be named. */
+const WRONG_PATH = ["ENOENT", "EACCES", "EISDIR", "ENOTDIR", "ELOOP", "ENAMETOOLONG"];
+
 /** @param said What stood before the path, for messages. @throws `UsageError` for one that is not there. */
 export function openPolicyFile(path: string, said = ""): OfflinePolicy {
   try {
     return OfflinePolicy.read(isAbsolute(path) ? path : join(process.cwd(), path));
   } catch (error) {
-    const { code } = error as { code?: string };
-    if (code !== "ENOENT" && code !== "EACCES" && code !== "EISDIR") throw error;
+    if (!WRONG_PATH.includes((error as { code?: string }).code ?? "")) throw error;
     throw new UsageError(
       `${said}${JSON.stringify(path)}: ${(error as Error).message}`,
       "A host has its own in /etc/selinux/*/policy/policy.*",

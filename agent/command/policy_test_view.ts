@@ -82,8 +82,13 @@ function folded(label: string, text: string): string[] {
 
 function section(title: string, verdicts: readonly AssertionVerdict[]): string[] {
   if (verdicts.length === 0) return [];
-  const rows = verdicts.map(({ assertion: { id }, reason }) => [`  ${id}`, reason ?? ""]);
+  const rows = verdicts.map(({ assertion: { id }, reason }) => [`  ${id}`, oneLine(reason ?? "")]);
   return [title, ...table(rows), ""];
+}
+
+/** A row of a table is a line. */
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, " ").trim();
 }
 
 /** Of tests that were asked: what of them was not. */

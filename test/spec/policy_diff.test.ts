@@ -87,10 +87,17 @@ describe("svirt-agent policy diff", () => {
       "/old -> /old: nothing changed that could be found out",
     ]);
   });
-  it("refuses a policy that is not there", async () => {
-    await assert.rejects(typed("policy", "diff", OLD, "/nowhere/policy"), {
-      name: "UsageError",
-      message: /"\/nowhere\/policy": ENOENT/,
+  for (
+    const [what, path, code] of [
+      ["is not there", "/nowhere/policy", "ENOENT"],
+      ["is below a file", `${goldenFile("policy_diff")}/policy`, "ENOTDIR"],
+    ] as const
+  ) {
+    it(`refuses a policy that ${what}`, async () => {
+      await assert.rejects(typed("policy", "diff", OLD, path), {
+        name: "UsageError",
+        message: new RegExp(`^"${path}": ${code}`),
+      });
     });
-  });
+  }
 });
