@@ -79,6 +79,12 @@ describe("what is no binary policy", () => {
       }
     }
   });
+  it("is refused for a rule about a class that it does not have", () => {
+    const wrong = bytes.slice();
+    const [kind] = db.rules.offset;
+    new DataView(wrong.buffer).setUint16(kind! - 2, 99, true);
+    assert.throws(() => new PolicyDb(wrong), /rule 0 is about class number 99/);
+  });
   it("is refused when it is of a version that is not known, with those that are", () => {
     const newer = bytes.slice();
     newer[16] = 99;

@@ -1,4 +1,4 @@
-import { Cursor } from "./cursor.ts";
+import { Cursor, PolicyFormatError } from "./cursor.ts";
 import { type HandleUnknown, readHeader } from "./header.ts";
 import { type Conditional, readRules, type RuleTable } from "./rules.ts";
 import { type PolicyBoolean, type PolicyClass, readSymbols, type Symbols } from "./symbols.ts";
@@ -49,6 +49,7 @@ export class PolicyDb {
     const { version, mls, handleUnknown, permissive, contextTables } = readHeader(cursor);
     this.#symbols = readSymbols(cursor, version);
     const { rules, conditionals } = readRules(cursor);
+    requireClasses(rules, this.#symbols.classes.values());
     skipToAttributes(cursor, version, contextTables);
     const { types, classes, booleans } = this.#symbols;
     this.#groups = types.map((_, value) => value === 0 ? [] : cursor.bitmap());
@@ -147,5 +148,14 @@ export class PolicyDb {
       }
     }
     return holders;
+  }
+}
+
+function requireClasses({ length, tclass }: RuleTable, classes: Iterable<PolicyClass>): void {
+  const known = new Uint8Array(1 << 16);
+  for (const { value } of classes) known[value] = 1;
+  for (let rule = 0; rule < length; rule++) {
+    if (known[tclass[rule]!] === 1) continue;
+    throw new PolicyFormatError(`rule ${rule} is about class number ${tclass[rule]}: it has none`);
   }
 }
