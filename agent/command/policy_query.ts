@@ -48,7 +48,7 @@ const word = (value: boolean) => value ? "on" : "off";
 
 /** For a person: the answer, and below it what says so. */
 function describe(permission: string, why: Why): string[] {
-  const { answer, by, audited, constraint, missing, booleans, rules } = why;
+  const { answer, by, audited, constraint, missing, booleans, rules, conditional } = why;
   if (answer === "unknown") return [`${permission}: unknown`, `    the policy has no ${missing}`];
   if (answer === "allowed") {
     return [`${permission}: allowed`, ...rules.map((rule) => `    ${formatRule(rule)}`)];
@@ -62,7 +62,11 @@ function describe(permission: string, why: Why): string[] {
     `    ${name}=${word(value)} would allow it` +
     (then.answer === "allowed" ? "" : ", if no constraint denied it")
   );
-  return [`${permission}: denied, no rule allows it`, ...switches, ...silent];
+  const several = conditional.length === 0 ? [] : [
+    "    with several booleans switched one would:",
+    ...conditional.map((rule) => `    ${formatRule(rule)}`),
+  ];
+  return [`${permission}: denied, no rule allows it`, ...switches, ...several, ...silent];
 }
 
 /** `--json`; its schema is version 1. */
@@ -84,7 +88,8 @@ function document(
   };
 }
 
-function inJson({ answer, by, audited, constraint, missing, booleans, rules }: Why) {
+function inJson(why: Why) {
+  const { answer, by, audited, constraint, missing, booleans, rules, conditional } = why;
   return {
     answer,
     by,
@@ -93,6 +98,7 @@ function inJson({ answer, by, audited, constraint, missing, booleans, rules }: W
     ...constraint !== undefined && { constraint },
     ...missing !== undefined && { missing },
     ...rules.length > 0 && { rules: rules.map(formatRule) },
+    ...conditional.length > 0 && { conditional: conditional.map(formatRule) },
     audited,
   };
 }

@@ -15,6 +15,8 @@ export interface Why extends PolicyDecision {
   readonly rules: readonly Rule[];
   /** Each alone would make it allowed, or leave it to a constraint, if it had this value. */
   readonly booleans: readonly (BooleanValue & { readonly then: PolicyDecision })[];
+  /** Rules that would grant it, but for several booleans; empty where one would do. */
+  readonly conditional: readonly Rule[];
 }
 
 /**
@@ -39,14 +41,17 @@ export function whyAll(
   const supposed: Supposed[] = [];
   const answers = engine.ask(questions).map(({ decisions }, i) =>
     new Map([...decisions].map(([permission, decision]) => {
-      const found = { ...decision, rules: [] as readonly Rule[], booleans: [] as Switch[] };
+      const none: readonly Rule[] = [];
+      const found = { ...decision, rules: none, booleans: [] as Switch[], conditional: none };
       if (decision.answer === "unknown") return [permission, found];
       const question = questions[i]!;
       found.rules = rulesBehind(question, permission, index);
       if (decision.answer === "denied" && found.rules.length === 0) {
         const rules = rulesFor(question, permission, index);
         const values = new Map(Object.entries(question.booleans ?? {}));
-        for (const to of switchesFor(rules, values, engine.db)) {
+        const switches = switchesFor(rules, values, engine.db);
+        if (switches.length === 0) found.conditional = rules;
+        for (const to of switches) {
           const booleans = { ...question.booleans, [to.name]: to.value };
           const asked = { ...question, permissions: [permission], booleans };
           supposed.push({ question: asked, to, answerTo: found.booleans });

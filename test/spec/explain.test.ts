@@ -156,6 +156,16 @@ describe("what to do", () => {
     assert.match(it!.advice.text, /nfs_t:file/);
   });
 
+  it("does not say that no state of booleans allows what several of them would", () => {
+    const text = readCil("test/policy/small.cil").text.replace("no_nfs false", "no_nfs true");
+    const blocked = compiled({ name: "blocked", text });
+    const [it] = explained(line("guest_t:c1 nfs_t file open"), { ask: asker(blocked, []) });
+    assert.equal(
+      it!.refusal.text,
+      "no rule allows open as booleans are; where use_nfs && !no_nfs, one does",
+    );
+  });
+
   it("says of what the policy allows now that it was another one", () => {
     const [it] = explained(line("svirt_t:c1,c2 nfs_t file read"), { ask: asker(FEDORA, []) });
     assert.deepEqual([it!.refusal.answer, it!.advice.meaning], ["allowed", "past"]);

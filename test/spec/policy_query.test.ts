@@ -56,6 +56,14 @@ describe("svirt-agent policy query", () => {
     const asked = lines.filter((line) => !line.startsWith(" ")).map((line) => line.split(":")[0]);
     assert.deepEqual(asked, ["read", "write", "getattr", "open", "map", "execute"]);
   });
+  it("shows the rule where it takes several booleans: that none allows it is not all", async () => {
+    const { lines } = await query(guest, nfs, "file", "open", "-b", "no_nfs=on");
+    assert.deepEqual(lines.slice(0, 2), [
+      "open: denied, no rule allows it",
+      "    with several booleans switched one would:",
+    ]);
+    assert.match(lines[2]!, /^ {4}allow guests nfs_t:file .*; \[ use_nfs && !no_nfs \]$/);
+  });
   it("supposes values of booleans", async () => {
     const { lines } = await query(guest, nfs, "file", "open", "-b", "use_nfs=on");
     assert.equal(lines[0], "open: allowed");

@@ -37,7 +37,10 @@ describe("why a policy answers so", () => {
     assert.deepEqual(blocked.map(({ name, value }) => [name, value]), [["no_nfs", false]]);
   });
   it("names no boolean where none alone would do, and none for a constraint", () => {
-    assert.deepEqual(ask(nfs, "file", "open", { no_nfs: true }).booleans, []);
+    const { booleans: alone, conditional } = ask(nfs, "file", "open", { no_nfs: true });
+    assert.deepEqual(alone, []);
+    assert.deepEqual(conditional.map(({ condition }) => condition?.text), ["use_nfs && !no_nfs"]);
+    assert.deepEqual(ask(nfs, "file", "open").conditional, []);
     const { by, booleans, rules } = ask("system_u:object_r:image_t:s0:c2", "file", "write");
     assert.equal(by, "constraint");
     assert.deepEqual(booleans, []);

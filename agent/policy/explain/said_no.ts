@@ -174,7 +174,13 @@ function denial(
   }
   const permissions = denied.map(([permission]) => permission).join(" and ");
   if (booleans.length === 0) {
-    const text = `no rule allows ${permissions}, in any state of the booleans${silent}`;
+    const conditions = new Set(
+      denied.flatMap(([, { conditional }]) => conditional.map((it) => it.condition?.text)),
+    );
+    const where = denied.every(([, { conditional }]) => conditional.length > 0)
+      ? ` as booleans are; where ${[...conditions].join(" or ")}, one does`
+      : ", in any state of the booleans";
+    const text = `no rule allows ${permissions}${where}${silent}`;
     return { by: "rule", answer: "denied", text, booleans, audited };
   }
   const held = first.booleans.every(({ then }) => then.answer !== "allowed");
