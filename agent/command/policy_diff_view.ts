@@ -4,6 +4,7 @@ import type { AssertionChange } from "../policy/diff/compare_assertions.ts";
 import { differs, type PolicyDiff } from "../policy/diff/compare_policies.ts";
 import type { LoneName } from "../policy/diff/compare_symbols.ts";
 import type { Answers, Direction } from "../policy/diff/difference.ts";
+import { inWords, wordOf } from "../policy/boolean_words.ts";
 import { formatRule } from "../policy/rule_index.ts";
 import type { ChangeGroup } from "../policy/diff/group_changes.ts";
 
@@ -22,7 +23,7 @@ export function diffLines(diff: PolicyDiff): string[] {
     ]),
     ...nameLines(names),
     ...booleans.map(({ name, before, after }) =>
-      `boolean ${name} is ${after ? "on" : "off"}, it was ${before ? "on" : "off"}`
+      `boolean ${name} is ${wordOf(after)}, it was ${wordOf(before)}`
     ),
     ...names.length + booleans.length > 0 ? [""] : [],
     ...unknownLines(diff),
@@ -70,7 +71,7 @@ export function diffDocument(diff: PolicyDiff): Record<string, unknown> {
       desc: assertion.desc,
       file: assertion.file,
       line: assertion.line,
-      state,
+      state: inWords(state),
       before,
       after,
       direction: directionOfVerdict({ gone, appeared }),
@@ -78,12 +79,17 @@ export function diffDocument(diff: PolicyDiff): Record<string, unknown> {
       appeared: findingsIn(appeared, diff.reports[1]),
     })),
     names,
-    booleans,
+    booleans: booleans.map(({ name, before, after }) => ({
+      name,
+      before: wordOf(before),
+      after: wordOf(after),
+    })),
     ...guests !== undefined && {
       guests: {
         types: guests.types,
-        accesses: guests.accesses.map(({ items, ...group }) => ({
+        accesses: guests.accesses.map(({ items, state, ...group }) => ({
           ...group,
+          state: inWords(state),
           items: items.map(({ tclass, ...item }) => ({ class: tclass, ...item })),
         })),
         ioctls: guests.ioctls.map(({ tclass, ...change }) => ({ class: tclass, ...change })),

@@ -1,5 +1,6 @@
 import { parseContext } from "../label/context.ts";
 import type { BooleanValues } from "../policy/binary/with_booleans.ts";
+import { inWords } from "../policy/boolean_words.ts";
 import type { PolicyEngine } from "../policy/engine.ts";
 import { crossGuestAccesses, type Kind, kindOf } from "../policy/matrix/judge.ts";
 import type { Group, Matrix } from "../policy/matrix/matrix.ts";
@@ -62,7 +63,7 @@ export function matrixDocument(view: MatrixView): Record<string, unknown> {
   return {
     schemaVersion: 1,
     policy: engine.origin,
-    booleans,
+    booleans: inWords(booleans),
     guests: guests.length,
     images: images.length,
     permissions,

@@ -1,4 +1,5 @@
 import { parseContext } from "../label/context.ts";
+import { inWords, wordOf } from "../policy/boolean_words.ts";
 import { failedParts } from "../policy/constraint.ts";
 import type { PolicyEngine, Question } from "../policy/engine.ts";
 import { formatRule, RuleIndex } from "../policy/rule_index.ts";
@@ -44,8 +45,6 @@ function requireContext(text: string): void {
   }
 }
 
-const word = (value: boolean) => value ? "on" : "off";
-
 /** For a person: the answer, and below it what says so. */
 function describe(permission: string, why: Why): string[] {
   const { answer, by, audited, constraint, missing, booleans, rules, conditional } = why;
@@ -59,7 +58,7 @@ function describe(permission: string, why: Why): string[] {
     return [`${permission}: denied by a constraint`, ...parts, `    ${constraint}`, ...silent];
   }
   const switches = booleans.map(({ name, value, then }) =>
-    `    ${name}=${word(value)} would allow it` +
+    `    ${name}=${wordOf(value)} would allow it` +
     (then.answer === "allowed" ? "" : ", if no constraint denied it")
   );
   const several = conditional.length === 0 ? [] : [
@@ -71,7 +70,7 @@ function describe(permission: string, why: Why): string[] {
 
 /** `--json`; its schema is version 1. */
 function document(
-  { source, target, tclass, booleans }: Question,
+  { source, target, tclass, booleans = {} }: Question,
   answers: ReadonlyMap<string, Why>,
   engine: PolicyEngine,
 ) {
@@ -82,7 +81,7 @@ function document(
     source,
     target,
     class: tclass,
-    booleans,
+    booleans: inWords(booleans),
     permissive: engine.db.isPermissive(parseContext(source).type),
     permissions: Object.fromEntries(permissions),
   };
@@ -94,7 +93,7 @@ function inJson(why: Why) {
     answer,
     by,
     ...booleans.length > 0 &&
-      { boolean: booleans.map(({ name, value }) => `${name}=${word(value)}`) },
+      { boolean: booleans.map(({ name, value }) => `${name}=${wordOf(value)}`) },
     ...constraint !== undefined && { constraint },
     ...missing !== undefined && { missing },
     ...rules.length > 0 && { rules: rules.map(formatRule) },

@@ -5,6 +5,7 @@ import {
   type PolicyReport,
 } from "../policy/assertion/verdict.ts";
 import type { BooleanValues } from "../policy/binary/with_booleans.ts";
+import { inWords, wordOf } from "../policy/boolean_words.ts";
 import { formatRule } from "../policy/rule_index.ts";
 
 /** What `policy test` found, for programs; its schema is version 1. */
@@ -54,12 +55,6 @@ function findingOf(finding: PolicyFinding, state: BooleanValues, report: PolicyR
     permissive,
     ...rules.length > 0 && { rules: rules.map(formatRule) },
     ...decision.answer === "denied" && booleans.length > 0 &&
-      { boolean: booleans.map(({ name, value }) => `${name}=${value ? "on" : "off"}`) },
+      { boolean: booleans.map(({ name, value }) => `${name}=${wordOf(value)}`) },
   };
-}
-
-function inWords(state: BooleanValues): Record<string, "on" | "off"> {
-  return Object.fromEntries(
-    Object.entries(state).map(([name, on]) => [name, on ? "on" : "off"] as const),
-  );
 }

@@ -94,6 +94,12 @@ describe("svirt-agent policy query", () => {
       },
     });
   });
+  it("says in JSON which booleans it supposes, in the words that they were given in", async () => {
+    const { lines } = await query(guest, nfs, "file", "open", "--json", "-b", "no_nfs=on");
+    const { booleans, permissions: { open } } = JSON.parse(lines.join("\n"));
+    assert.deepEqual(booleans, { no_nfs: "on" });
+    assert.match(open.conditional[0], / \[ use_nfs && !no_nfs \]$/);
+  });
 
   for (
     const [what, typed, missing] of [

@@ -1,3 +1,4 @@
+import { wordOf } from "../boolean_words.ts";
 import { formatRule } from "../rule_index.ts";
 import { failedParts } from "../constraint.ts";
 import {
@@ -83,6 +84,6 @@ function reasons(
   if (answer === "allowed") return rules.map(formatRule);
   return [
     "no rule allows it",
-    ...booleans.map(({ name, value }) => `${name}=${value ? "on" : "off"} would allow it`),
+    ...booleans.map(({ name, value }) => `${name}=${wordOf(value)} would allow it`),
   ];
 }

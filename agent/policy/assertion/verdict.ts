@@ -1,4 +1,5 @@
 import type { BooleanValues } from "../binary/with_booleans.ts";
+import { wordOf } from "../boolean_words.ts";
 import type { PolicyDecision } from "../engine.ts";
 import type { Rule } from "../rule_index.ts";
 import type { BooleanValue } from "../why.ts";
@@ -70,5 +71,5 @@ export function countOutcomes(verdicts: readonly AssertionVerdict[]): Record<Out
 
 /** `virt_use_nfs=on virt_use_samba=off`; empty for the policy as it is. */
 export function formatState(state: BooleanValues): string {
-  return Object.entries(state).map(([name, on]) => `${name}=${on ? "on" : "off"}`).join(" ");
+  return Object.entries(state).map(([name, on]) => `${name}=${wordOf(on)}`).join(" ");
 }

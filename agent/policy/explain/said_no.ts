@@ -1,6 +1,7 @@
 import type { PolicyChange } from "../../audit/avc_reader.ts";
 import type { Answer } from "../../verify/verdict.ts";
 import type { BooleanValues } from "../binary/with_booleans.ts";
+import { wordOf } from "../boolean_words.ts";
 import { failedParts } from "../constraint.ts";
 import type { PolicyEngine } from "../engine.ts";
 import { RuleIndex } from "../rule_index.ts";
@@ -155,7 +156,7 @@ function denial(
   const booleans = [
     ...new Set(
       denied.flatMap(([, why]) =>
-        why.booleans.map(({ name, value }) => `${name}=${value ? "on" : "off"}`)
+        why.booleans.map(({ name, value }) => `${name}=${wordOf(value)}`)
       ),
     ),
   ];
@@ -209,9 +210,7 @@ function since({ denials }: Group, changes: readonly PolicyChange[]): string {
   const time = denials.findLast((it) => it.time !== undefined)?.time;
   if (time === undefined) return "";
   const later = changes.filter((it) => it.time > time).slice(0, 3).map(({ boolean }) =>
-    boolean === undefined
-      ? "a policy was loaded"
-      : `${boolean.name} went ${boolean.to ? "on" : "off"}`
+    boolean === undefined ? "a policy was loaded" : `${boolean.name} went ${wordOf(boolean.to)}`
   );
   return later.length === 0 ? "" : `; since then ${later.join(", ")}`;
 }
