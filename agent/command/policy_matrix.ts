@@ -11,6 +11,7 @@ import type { Parties, Party } from "../policy/matrix/party.ts";
 import { type Arguments, EXIT, type OptionValue, UsageError } from "./command.ts";
 import { booleansOf, openPolicy } from "./open_policy.ts";
 import { describeMatrix, matrixDocument, type MatrixView } from "./policy_matrix_view.ts";
+import { progress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
 const PERMISSIONS = "open,read,write";
@@ -22,7 +23,10 @@ export function run({ options }: Arguments, terminal: Terminal): Promise<number>
   const booleans = booleansOf(options["boolean"], engine);
   const permissions = permissionsOf(options["permissions"]);
   const parties = listed ?? runningParties(engine);
-  const matrix = makeMatrix(parties, permissions, engine, booleans);
+  const tell = progress(terminal);
+  const matrix = makeMatrix(parties, permissions, engine, booleans, (done, of) => {
+    tell(done, of, "guests compared with all images");
+  });
   const view: MatrixView = {
     ...parties,
     matrix,

@@ -64,6 +64,15 @@ describe("a matrix of guests and images", () => {
     fc.assert(property, { seed: 7, numRuns: 200 });
   });
 
+  it("tells whoever waits how many guests have been compared", () => {
+    const guests = ["s0:c0", "s0:c1", "s0:c2", "s0:c2"].map((level) => guest(level));
+    const told: string[] = [];
+    makeMatrix({ guests, images: [image("s0:c0")] }, PERMISSIONS, engine, {}, (done, of) => {
+      told.push(`${done} of ${of}`);
+    });
+    assert.deepEqual(told, ["0 of 3", "1 of 3", "2 of 3"]);
+  });
+
   it("asks once what differs only in which categories there are", () => {
     const guests = ["s0:c0", "s0:c1", "s0:c2"].map((level) => guest(level));
     const images = ["s0:c0", "s0:c1", "s0:c2"].map((level) => image(level));

@@ -36,6 +36,7 @@ export interface Matrix {
  * Asks a policy about guests and images. Each question is asked once: what differs only in which
  * categories two contexts have, and not in how these stand to each other, has the same answer.
  *
+ * @param onProgress Told how many guests' contexts have been compared with all images'.
  * @throws `SyntaxError` for a context that cannot be read.
  */
 export function makeMatrix(
@@ -43,6 +44,7 @@ export function makeMatrix(
   permissions: readonly string[],
   engine: PolicyEngine,
   booleans: BooleanValues = {},
+  onProgress: (done: number, of: number) => void = () => {},
 ): Matrix {
   const missing = missingOf([...guests, ...images], engine);
   const known = <T extends Party>(them: readonly T[]) =>
@@ -53,7 +55,8 @@ export function makeMatrix(
     number,
     { pairs: number; readonly first: readonly [Cell<Party>, Cell<ImageParty>] }
   >();
-  for (const source of sources.cells) {
+  for (const [i, source] of sources.cells.entries()) {
+    onProgress(i, sources.cells.length);
     for (const target of targets.cells) {
       const key = keyOf(source, target, targets);
       const pairs = source.members.length * target.members.length;
