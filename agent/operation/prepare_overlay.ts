@@ -20,6 +20,7 @@ import { runJob } from "../qmp/job.ts";
 import { passImage } from "../qmp/pass.ts";
 import { tellError } from "./tell_error.ts";
 import { createOverlay, unlinkOverlay } from "./overlay.ts";
+import { snapshotStep } from "./snapshot_steps.ts";
 
 /** An overlay that QEMU has opened, and the image it will lie on. */
 export interface Prepared {
@@ -53,6 +54,7 @@ export async function prepareOverlay(
   const level = context.level ?? "s0";
   const found = createOverlay(layer, level, credential, host);
   recordOverlay(operation, guest.name, level, reason, old, found, host);
+  if (reason === "snapshot") snapshotStep("create");
   using opened = openImage(found, credential, host.folders);
   const label = labelImage(opened, level, host.selinux);
   const lacks = (access: Access) => missingToReceive(context, label, access, host);

@@ -3,6 +3,8 @@ import { reach } from "../io/step.ts";
 /** What a snapshot goes through. */
 export const SNAPSHOT_STEPS = [
   "intent",
+  // The first overlay is there, and empty.
+  "create",
   "prepare",
   "transaction",
   "reopen",

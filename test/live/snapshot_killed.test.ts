@@ -43,6 +43,7 @@ async function snapshotAnswer(run: Run): Promise<unknown> {
 /** Where QEMU dies before it can have switched over. Both errors end a command with 3. */
 const ANSWERS: Partial<Record<Step, string>> = {
   intent: "MonitorError",
+  create: "MonitorError",
   prepare: "UnknownOutcomeError",
 };
 
@@ -138,7 +139,7 @@ for (const storage of ["ext4", "nfs42"] satisfies Storage[]) {
         const { status, stderr } = await svirtAgent("guest", "recover", guest.name, "--stop");
         assert.equal(status, 0, stderr);
         await requireClear(victim);
-        await requireData(victim, step !== "intent");
+        await requireData(victim, isFrom("prepare", step));
         if (step !== "relabel") return;
         await requireStartsOnIt(victim);
         await requireClear(victim);
@@ -164,7 +165,7 @@ for (const storage of ["ext4", "nfs42"] satisfies Storage[]) {
         assert.equal(await answer, ANSWERS[step] ?? "2 images frozen");
         if (isFrom("transaction", step)) await victim.claimDenials();
         await requireClear(victim);
-        await requireData(victim, step !== "intent");
+        await requireData(victim, isFrom("prepare", step));
         const { stdout, stderr } = await svirtAgent("guest", "recover", guest.name);
         assert.match(stdout, /there is nothing to recover/, stderr);
       });
