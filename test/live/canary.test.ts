@@ -151,6 +151,7 @@ for (
         const permission = by === "write" || by === "create" ? "write" : "open";
         assert.ok(record?.denied.includes(permission), `${state} ${by}`);
         assert.equal(record?.permissive, false);
+        assert.equal(record?.scontext, first.verdict.context);
       }
     });
 
