@@ -80,10 +80,9 @@ const HINTS: Readonly<Record<string, (path: string) => string>> = {
     "The policy lets the agent use block devices only when told so: " +
     "setsebool -P svirt_agent_use_devices on",
   EEXIST: (path) =>
-    `Nobody has removed it, and the log knows no guest that has it. Look: ls -lZ ${
-      shellWord(path)
-    }; ` +
-    `then: rm ${shellWord(path)}`,
+    "It was left there, and the log knows no guest that has it. A node of the guest's own device is " +
+    "removed by now; if it is still there, look and remove it: " +
+    `ls -lZ ${shellWord(path)}; rm ${shellWord(path)}. Then start the guest again.`,
   ENOSPC: () => "/dev is full: df -h /dev; df -i /dev",
 };
 
@@ -117,33 +116,39 @@ export function openPrivateNode(path: string, flags: number): OwnedFd {
 }
 
 /**
- * Removes a guest's node, and its folder with the last of them; one that is not there is no error.
+ * Removes a guest's node, and its folder with the last of them; what is not there is no error: an
+ * attach may have got as far as the folder alone.
  *
  * @returns What was done.
  */
 export function removePrivateNode(path: string, identity: Identity): string[] {
   const parent = posix.dirname(path);
+  const did = orMissing(() => unlinkNode(parent, path, identity)) ?? [];
   try {
-    using folder = new OwnedFd(
-      openat2(AT_FDCWD, parent, {
-        flags: constants.O_RDONLY | constants.O_DIRECTORY,
-        resolve: RESOLVE_NO_SYMLINKS,
-      }),
-      parent,
-    );
-    const name = posix.basename(path);
-    if (identityOf(lstatx(folder.number, name)) !== identity) {
-      return [`${path} is another device now: left alone`];
-    }
-    unlinkat(folder.number, name);
-  } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return [];
-    throw error;
-  }
-  try {
-    rmdirSync(parent);
+    orMissing(() => rmdirSync(parent));
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOTEMPTY") throw error;
   }
+  return did;
+}
+
+function unlinkNode(parent: string, path: string, identity: Identity): string[] {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY;
+  const how = { flags, resolve: RESOLVE_NO_SYMLINKS };
+  using folder = new OwnedFd(openat2(AT_FDCWD, parent, how), parent);
+  const name = posix.basename(path);
+  if (identityOf(lstatx(folder.number, name)) !== identity) {
+    return [`${path} is another device now: left alone`];
+  }
+  unlinkat(folder.number, name);
   return [`removed ${path}`];
+}
+
+function orMissing<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return undefined;
+    throw error;
+  }
 }

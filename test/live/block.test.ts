@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statfsSync, symlinkSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { Avc } from "../../agent/audit/avc.ts";
 import { parseContext } from "../../agent/label/context.ts";
@@ -14,6 +14,7 @@ import type { GuestVerdict } from "../../agent/verify/guest.ts";
 import type { Attempt } from "../../agent/verify/through_guest.ts";
 import { avcsOf } from "./audit_log.ts";
 import {
+  ALL_NODES,
   asBefore,
   base,
   dev1,
@@ -22,6 +23,7 @@ import {
   guestOn,
   holds,
   hostNodes,
+  linkTo,
   NODES,
   OVERLAY,
   prepareDevices,
@@ -33,12 +35,12 @@ import { claim, Run } from "./world.ts";
 
 before(prepareDevices);
 
-/** As /dev/mapper/NAME is one. */
-function linkTo(device: string, name: string): string {
-  mkdirSync("/dev/lab", { recursive: true });
-  rmSync(`/dev/lab/${name}`, { force: true });
-  symlinkSync(device.replace("/dev/", "../"), `/dev/lab/${name}`);
-  return `/dev/lab/${name}`;
+/** Makes another node of a device, with the host's label. */
+async function makeNode(path: string, device: string): Promise<void> {
+  const number = await must("stat", "-c", "%t %T", device);
+  const decimal = number.trim().split(" ").map((hex) => String(parseInt(hex, 16)));
+  await must("busybox", "mknod", path, "b", ...decimal);
+  await must("chcon", "-t", "fixed_disk_device_t", path);
 }
 
 describe("a guest with block devices", () => {
@@ -102,9 +104,7 @@ describe("a guest with block devices", () => {
     });
 
     it("a second guest by another node of the same device", async () => {
-      const number = disk.replace(/\D+/, "");
-      await must("busybox", "mknod", "/dev/copy", "b", "7", number);
-      await must("chcon", "-t", "fixed_disk_device_t", "/dev/copy");
+      await makeNode("/dev/copy", disk);
       await refused(await guestOn("dev2", "/dev/copy"), 1, ...NOT_TWICE);
       rmSync("/dev/copy");
     });
@@ -171,6 +171,33 @@ describe("a device that cannot be attached is refused with what to do:", () => {
     ]);
     assert.equal(said.status, 3, said.stderr);
     assert.match(said.stderr, /mknodat .*EPERM[^]*hint: .*CAP_MKNOD/);
+  });
+
+  it("where a node of another device is left that nobody knows of, until it is gone", async () => {
+    const file = await guestOn("dev2", disk);
+    const left = `${ALL_NODES}/dev2/data`;
+    mkdirSync(`${ALL_NODES}/dev2`, { mode: 0o711 });
+    await makeNode("/dev/left", base);
+    renameSync("/dev/left", left);
+    for (const _ of ["left alone", "again"]) {
+      await refused(file, 3, /EEXIST[^]*hint: It was left there/, new RegExp(`rm ${left}`));
+    }
+    rmSync(left);
+    const run = await new Run("dev2", file).running();
+    assert.equal(await run.stop(), 0, run.output);
+  });
+
+  it("while /dev is full", async () => {
+    const { files, ffree } = statfsSync("/dev");
+    const limit = (inodes: number) =>
+      must("busybox", "mount", "-o", `remount,nr_inodes=${inodes}`, "/dev");
+    // Room for the guest's folder, and no more.
+    await limit(files - ffree + 1);
+    try {
+      await refused(await guestOn("dev2", disk), 3, /ENOSPC[^]*hint: \/dev is full: df/);
+    } finally {
+      await limit(files);
+    }
   });
 
   it("while svirt_agent_use_devices is off", async () => {

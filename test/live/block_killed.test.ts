@@ -9,8 +9,17 @@ import { existsSync, rmSync } from "node:fs";
 import { before, describe, it } from "node:test";
 import type { ATTACH_STEPS } from "../../agent/attach.ts";
 import type { SNAPSHOT_STEPS } from "../../agent/operation/snapshot_steps.ts";
-import { dev1, disk, IMAGES, NODES, prepareDevices, requireClear } from "./block_world.ts";
-import { command, svirtAgent } from "./command.ts";
+import {
+  dev1,
+  disk,
+  guestOn,
+  IMAGES,
+  NODES,
+  prepareDevices,
+  refused,
+  requireClear,
+} from "./block_world.ts";
+import { command, must, svirtAgent } from "./command.ts";
 import { Run } from "./world.ts";
 
 before(prepareDevices);
@@ -24,9 +33,13 @@ describe("the agent is killed while a guest gets block devices", () => {
       assert.equal(await run.ended, 137, run.output);
       assert.equal(existsSync(NODES), step !== "grant");
       if (step === "record") {
-        // The claim is QEMU's now; the lock on the host's node went with the agent.
+        // The claim is QEMU's now, and the log knows who has the device.
         const mount = await command("busybox", ["mount", "-t", "ext4", disk, "/mnt"]);
         assert.match(mount.stderr, /busy/);
+        await refused(await guestOn("dev2", disk), 1, /dev1 \(image data\) may write it/);
+        // The lock on the host's node went with the agent: nothing is in the way of root's programs.
+        const write = ["-f", "raw", "-c", "write -P 0x77 14M 512", disk];
+        assert.match(await must("qemu-io", ...write), /wrote 512\/512/);
       }
       const { status, stderr } = await svirtAgent("guest", "recover", "dev1", "--stop");
       assert.equal(status, 0, stderr);

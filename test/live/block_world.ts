@@ -5,12 +5,23 @@
  */
 
 import assert from "node:assert/strict";
-import { closeSync, constants, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { must, svirtAgent } from "./command.ts";
 import { logState, prepareHost, type Run, writeGuest } from "./world.ts";
 
 export const FILES = "/var/lib/svirt-lab";
-export const NODES = "/dev/svirt-agent/dev1";
+export const ALL_NODES = "/dev/svirt-agent";
+export const NODES: string = `${ALL_NODES}/dev1`;
 export const ARGS: readonly string[] = ["-machine", "q35", "-m", "32", "-display", "none"];
 export const IMAGES = "/srv/ext4";
 export const OVERLAY: string = `${IMAGES}/on-device.qcow2`;
@@ -59,6 +70,14 @@ function withPartition(): Uint8Array {
   return bytes;
 }
 
+/** As /dev/mapper/NAME is one. */
+export function linkTo(device: string, name: string): string {
+  mkdirSync("/dev/lab", { recursive: true });
+  rmSync(`/dev/lab/${name}`, { force: true });
+  symlinkSync(device.replace("/dev/", "../"), `/dev/lab/${name}`);
+  return `/dev/lab/${name}`;
+}
+
 /** What the agent said of a guest that it did not start. */
 export async function refused(file: string, status: number, ...patterns: RegExp[]): Promise<void> {
   const said = await svirtAgent("run", file);
@@ -83,9 +102,9 @@ export async function holds(
 export const guestOn = (name: string, path: string, more: object = {}): Promise<string> =>
   writeGuest(name, [{ name: "data", path, format: "raw", ...more }], ARGS);
 
-/** Nothing is left of dev1, and the host has its devices back. */
+/** Nothing is left of any guest, and the host has its devices back. */
 export async function requireClear(): Promise<void> {
-  assert.equal(existsSync(NODES), false, "its nodes are gone");
+  assert.deepEqual(existsSync(ALL_NODES) ? readdirSync(ALL_NODES) : [], []);
   assert.equal(await hostNodes(), asBefore);
   for (const path of [disk, base]) {
     closeSync(openSync(path, constants.O_RDONLY | constants.O_EXCL));

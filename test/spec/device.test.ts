@@ -1,7 +1,15 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { constants as os } from "node:os";
-import { constants } from "node:fs";
+import { constants as os, tmpdir } from "node:os";
+import {
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { SystemError } from "../../ffi/errno.ts";
 import type { Statx } from "../../ffi/libc.ts";
 import type { AttachedImage } from "../../agent/attached_guest.ts";
@@ -172,6 +180,23 @@ describe("the overlay of a block device", () => {
   });
 });
 
-it("a private node that is not there is no error", () => {
-  assert.deepEqual(removePrivateNode("/dev/svirt-agent/nobody/data", "block:7:3"), []);
+describe("a private node that is not there", () => {
+  it("is no error", () => {
+    assert.deepEqual(removePrivateNode("/dev/svirt-agent/nobody/data", "block:7:3"), []);
+  });
+  it("leaves no folder behind, as when it could not be made", () => {
+    const root = mkdtempSync(`${tmpdir()}/nodes-`);
+    mkdirSync(`${root}/web1`);
+    assert.deepEqual(removePrivateNode(`${root}/web1/data`, "block:7:3"), []);
+    assert.deepEqual(readdirSync(root), []);
+    rmdirSync(root);
+  });
+  it("and what lies there instead stays, with its folder", () => {
+    const root = mkdtempSync(`${tmpdir()}/nodes-`);
+    const path = `${root}/data`;
+    writeFileSync(path, "");
+    assert.match(removePrivateNode(path, "block:7:3").join(), /another device now: left alone/);
+    assert.deepEqual(readdirSync(root), ["data"]);
+    rmSync(root, { recursive: true });
+  });
 });
