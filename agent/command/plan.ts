@@ -20,6 +20,7 @@ export function planOf(guest: Guest, found: readonly Inspected[], { settings }: 
     `# level: s0:cX,cY with two free categories of c${low}.c${high}`,
     ...found.flatMap(({ layer, storage, identity, label }) => [
       `# ${layerName(layer)}: ${layer.path} (${identity}, ${storage.fsType}, ${layer.access})`,
+      ...storage.findings.map((text) => `# ${text}`),
       ...isDevice(layer) ? [nodePlan(layer, identity)] : storage.keepsLabels
         ? [
           `chcon ${formatContext(labelFor(layer, "s0:cX,cY"))} ${layer.path}` +
