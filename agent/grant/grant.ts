@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { AuditEvent, GrantEvent, Operation, Undo } from "../audit/event.ts";
 import type { State } from "../audit/state.ts";
@@ -109,15 +109,34 @@ function requireAll(guest: string, found: readonly Inspected[], state: State): v
 
 /** A guest file from before a snapshot names the frozen image as the one to write. */
 function requireTop(found: readonly Inspected[], { overlays }: State): void {
-  for (const { layer: { path, access, image } } of found) {
-    const overlay = overlays.get(path);
-    if (access === "ro" || overlay === undefined || !existsSync(overlay)) continue;
+  for (const { layer } of found) {
+    const { path, access, image } = layer;
+    if (access === "ro") continue;
+    const names = isDevice(layer) ? [path, ...namesOf(path, overlays.keys())] : [path];
+    const overlay = names.map((name) => overlays.get(name)).find((it) => it && existsSync(it));
+    if (overlay === undefined) continue;
     throw new RefusedError(
       `image "${image.name}": "${path}" was frozen by a snapshot, and "${overlay}" stands on it`,
       `Writing it would ruin the overlay. Put the new chain into the guest file: path = ` +
         `"${overlay}", format = "qcow2", and "${path}" first in backing. To go back to the ` +
         `frozen state instead, delete the overlay.`,
     );
+  }
+}
+
+/** Those of the names that lead to the block device at `path` now, as links of /dev do. */
+function namesOf(path: string, names: Iterable<string>): string[] {
+  const device = deviceAt(path);
+  return [...names].filter((name) => device !== undefined && deviceAt(name) === device);
+}
+
+function deviceAt(path: string): number | undefined {
+  try {
+    const stat = statSync(path);
+    return stat.isBlockDevice() ? stat.rdev : undefined;
+  } catch {
+    // A frozen image that is gone, or in a folder that the agent may not search any more.
+    return undefined;
   }
 }
 

@@ -20,9 +20,11 @@ import {
   guestOn,
   holds,
   IMAGES,
+  linkTo,
   NODES,
   OVERLAY,
   prepareDevices,
+  refused,
   requireClear,
 } from "./block_world.ts";
 import { must, svirtAgent } from "./command.ts";
@@ -56,6 +58,7 @@ describe("a guest that has taken over its QEMU, with a frozen block device,", ()
   });
 
   it("could write it before the snapshot, and cannot afterwards, in no way", async () => {
+    await run.io("data", "write -P 0x11 1M 64k");
     const { verdict } = await run.call("Verify") as unknown as { verdict: GuestVerdict };
     holder = await Holder.start(verdict.context, USER);
     const heldBy = (path: string) =>
@@ -120,6 +123,13 @@ describe("a guest that has taken over its QEMU, with a frozen block device,", ()
     assert.equal(overlay.trim(), "root:root system_u:object_r:virt_image_t:s0");
   });
 
+  it("and nobody gets the device below it to write, by whatever name", async () => {
+    const below = [1, /was frozen by a snapshot, and .* stands on it/] as const;
+    await refused(dev1, ...below);
+    await refused(await guestOn("dev2", linkTo(disk, "frozen")), ...below);
+    await requireClear();
+  });
+
   it("and starts again from its overlay, whose device it then only reads", async () => {
     const chain = [{ path: disk, format: "raw" }];
     const file = await writeGuest("dev3", [
@@ -142,7 +152,10 @@ describe("a whole SCSI disk", () => {
 
   it("is frozen by QEMU's word alone, because SELinux sees no SCSI commands", async () => {
     const device = (await must("/usr/libexec/svirt-lab/loop", "--scsi")).trim();
-    run = await new Run("scsi", await guestOn("scsi", device)).running();
+    const file = await guestOn("scsi", device);
+    const plan = await svirtAgent("run", "--dry-run", file);
+    assert.match(plan.stdout, /^# a whole SCSI disk: /m);
+    run = await new Run("scsi", file).running();
     assert.match(run.output, /a whole SCSI disk: .*SCSI commands, which SELinux does not see/);
     const { verdict } = await run.call("Verify") as unknown as { verdict: GuestVerdict };
     using holder = await Holder.start(verdict.context, USER);
@@ -151,19 +164,21 @@ describe("a whole SCSI disk", () => {
     )!;
     const fd = await holder.take(verdict.pid, held.number);
     const created = await svirtAgent(
-      ...["snapshot", "create", "scsi", "data", "--overlay-in", IMAGES, "--json"],
+      ...["snapshot", "create", "scsi", "data", "--overlay-in", IMAGES],
     );
     assert.equal(created.status, 0, created.stderr);
-    const [frozen] = JSON.parse(created.stdout).images as [FrozenImage];
+    assert.match(created.stdout, new RegExp(`${device} is frozen: cooperative$`, "m"));
+    const [, overlay] = /guest now writes (\S+)/.exec(created.stdout)!;
     const write = await holder.attempt(`dwrite ${fd} 0`);
     // TEST UNIT READY; it could as well be WRITE.
     const scsi = await holder.attempt(`ioctl ${fd} 0x1`);
     const expected = { write: "EACCES te blk_file:write", "a SCSI command": "ok" };
     const said = await judge({ write, "a SCSI command": scsi }, expected, "scsi: hostile holder");
     assert.deepEqual(said, expected);
-    assert.equal(frozen.grade, "cooperative");
+    const { stdout } = await svirtAgent("verify", "scsi");
+    assert.match(stdout, /^data backing file 1 .* cooperative +ok /m);
     holder[Symbol.dispose]();
     assert.equal(await run.stop(), 0, run.output);
-    rmSync(frozen.overlay);
+    rmSync(overlay!);
   });
 });
