@@ -10,7 +10,7 @@
 
 import { constants } from "node:fs";
 import { SystemError } from "../../ffi/errno.ts";
-import { pread, pwrite, setStatusFlags, statusFlags } from "../../ffi/libc.ts";
+import { ftruncate, pread, pwrite, setStatusFlags, statusFlags } from "../../ffi/libc.ts";
 import { fchmod, fchown } from "../../ffi/libc_owner.ts";
 import type { Credential } from "../../ffi/libc_process.ts";
 import type { StorageClass } from "../label/mount.ts";
@@ -25,6 +25,11 @@ const FENCED_MODE = 0o640;
 export class FenceError extends HintedError {
   override readonly name = "FenceError";
 }
+
+/** Linux's NFS client; nothing else makes it give one back while the file is in use. */
+const DELEGATION_HINT = "This host holds a delegation for it that another user's open was given " +
+  "(qemu-img as root?). Give each back when its file is closed, and start the guest anew: " +
+  "echo 0 > /sys/module/nfsv4/parameters/delegation_watermark";
 
 /** Does write access to images on such storage go by the owner, for want of labels? */
 export function isFenceable({ boolean, revocation }: StorageClass): boolean {
@@ -67,7 +72,13 @@ export function raiseFence(kept: OwnedFd, openedAs: number, { uid, gid }: Creden
       );
     }
     const after = rewrite(kept);
-    if (after === "EACCES") return;
+    if (after === "EACCES" && resize(kept) === "EACCES") return;
+    if (after === "EACCES") {
+      throw new FenceError(
+        `"${path}" is not fenced: the server refuses writes, and lets its size be changed`,
+        DELEGATION_HINT,
+      );
+    }
     throw new FenceError(
       `"${path}" is not fenced: with owner ${ownerText(is)} a write ended with ${after}`,
       "The server does not go by the owner: write access is revoked by QEMU alone.",
@@ -84,6 +95,29 @@ export function raiseFence(kept: OwnedFd, openedAs: number, { uid, gid }: Creden
       "Export it to this host with no_root_squash; until then write access is revoked by QEMU alone.",
     );
   }
+}
+
+/**
+ * Makes a file one byte longer, and as long as it was.
+ *
+ * A write carries the credential of the open file; a change of size carries that of the open which
+ * the server delegated the file to this host for, whoever's that was (Linux 6.12, NFS 4.1 and 4.2):
+ * ftruncate(2) by a guest went through a fence behind which each of its writes was refused.
+ *
+ * @param fd Lent; open for writing.
+ * @returns `"allowed"`, or the name of the errno.
+ */
+export function resize(fd: OwnedFd): string {
+  const { size } = fd.stat();
+  try {
+    // Another size, or the client would not ask the server.
+    ftruncate(fd.number, size + 1n);
+  } catch (error) {
+    if (error instanceof SystemError) return error.code;
+    throw error;
+  }
+  ftruncate(fd.number, size);
+  return "allowed";
 }
 
 /**

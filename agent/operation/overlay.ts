@@ -64,7 +64,8 @@ export function createOverlay(
 ): Inspected {
   using folder = openParent(folders, layer.path);
   const how = {
-    flags: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+    // Never for writing: what NFS delegates to root's open, the guest could use behind a fence.
+    flags: constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL,
     mode,
     resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
   };

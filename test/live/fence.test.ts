@@ -9,16 +9,19 @@ import assert from "node:assert/strict";
 import {
   chmodSync,
   chownSync,
+  closeSync,
   constants,
   copyFileSync,
+  openSync,
   readFileSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { FrozenImage } from "../../agent/operation/freeze.ts";
 import type { GuestVerdict } from "../../agent/verify/guest.ts";
 import { lookUpUser, withFilesystemCredential } from "../../ffi/libc_process.ts";
-import { raiseFence, rewrite } from "../../agent/image/fence.ts";
+import { type FenceError, raiseFence, rewrite } from "../../agent/image/fence.ts";
 import { Folder, openBeneath } from "../../agent/image/folder.ts";
 import { cgroupOf, membersOf } from "../../agent/process/cgroup.ts";
 import { descriptorsOf } from "../../agent/process/descriptor.ts";
@@ -27,6 +30,7 @@ import { must, svirtAgent } from "./command.ts";
 import { Holder } from "./holder.ts";
 import {
   type GuestFile,
+  keepDelegations,
   LOG,
   makeBase,
   makeGuest,
@@ -77,6 +81,36 @@ describe("the credential rule", () => {
     assert.throws(() => raiseFence(fd, qemuUser.uid, qemuUser), /ended with EACCES before/);
     assert.equal((await onServer(path)).trim(), "0:0 600", "owner and mode are not changed");
     chownSync(path, qemuUser.uid, qemuUser.gid);
+  });
+
+  it("one whose size may be changed, by what another's open was delegated, is not fenced", async () => {
+    const delegated = `${STORAGE.nfs42}/delegated.raw`;
+    keepDelegations(true);
+    // As qemu-img does, run by root: for reading and writing, so that the server may delegate it.
+    const made = openSync(delegated, "w+");
+    writeSync(made, new Uint8Array(8192));
+    closeSync(made);
+    keepDelegations(false);
+    chownSync(delegated, qemuUser.uid, qemuUser.gid);
+    const states = await must("sh", "-c", "cat /proc/fs/nfsd/clients/*/states");
+    const isDelegated = /type: deleg, access: w,.*delegated\.raw/.test(states);
+    // Linux does so since 6.6.
+    assert.equal(isDelegated, process.env["LAB_RELEASE"] !== "12", states);
+    using fd = withFilesystemCredential(
+      qemuUser,
+      () => openBeneath([folder], delegated, constants.O_RDWR),
+    );
+    const raise = () => raiseFence(fd, qemuUser.uid, qemuUser);
+    if (isDelegated) {
+      assert.throws(raise, (error: FenceError) => {
+        assert.match(error.message, /refuses writes, and lets its size be changed/);
+        assert.match(error.hint, /delegation_watermark/);
+        return true;
+      });
+      const asItWas = `${qemuUser.uid}:${qemuUser.gid} 644 8192`;
+      const now = await must("stat", "-c", "%u:%g %a %s", delegated.replace("/srv/", "/export/"));
+      assert.equal(now.trim(), asItWas);
+    } else raise();
   });
 
   it("one that root opened writes through any fence, so none is raised", async () => {

@@ -54,6 +54,8 @@ export async function prepareHost(...more: Storage[]): Promise<void> {
     mkdirSync(images, { recursive: true });
     await must("chown", `${USER}:${USER}`, images);
   }
+  // As the README advises where images are fenced: tests make them as root.
+  keepDelegations(false);
   mkdirSync(`${SETTINGS}/guests.d`, { recursive: true });
   const folders = [...FROM_BOOT, ...asked].map((storage) => `/srv/${storage}`);
   writeFileSync(`${SETTINGS}/agent.toml`, `folders = ${JSON.stringify(folders)}\n`);
@@ -61,6 +63,11 @@ export async function prepareHost(...more: Storage[]): Promise<void> {
   await must("setsebool", "virt_use_nfs", "off");
   await must("setsebool", "virt_read_write_nfs", "on");
   await must("setsebool", "svirt_agent_set_booleans", "on");
+}
+
+/** Does this host keep what an NFS server delegated to it when the file is closed? */
+export function keepDelegations(keep: boolean): void {
+  writeFileSync("/sys/module/nfsv4/parameters/delegation_watermark", keep ? "5000" : "0");
 }
 
 /** A guest with a qcow2 image over a base that it shares, and a raw image. */
