@@ -14,11 +14,11 @@ import type { PolicyAnswer, PolicyDecision, Question } from "./engine.ts";
 
 /** libsepol has one policy at a time; a `LoadedPolicy` that is asked after another was loaded is wrong. */
 let current: LoadedPolicy | undefined;
-let loads = 0;
+let loaded = 0;
 
-/** How often this process has loaded a policy: libsepol keeps each one, some six times its size. */
-export function policiesLoaded(): number {
-  return loads;
+/** Bytes of all policies that this process has loaded: libsepol keeps each, some six times its size. */
+export function bytesLoaded(): number {
+  return loaded;
 }
 
 /**
@@ -39,7 +39,7 @@ export class LoadedPolicy {
     const sepol = libsepol();
     sepol.sepol_debug(0);
     const stream = sepol.fmemopen(image, image.length, "r");
-    loads++;
+    loaded += image.length;
     const failed = sepol.sepol_set_policydb_from_file(stream) !== 0;
     sepol.fclose(stream);
     if (failed) throw new RangeError("libsepol cannot read this policy");

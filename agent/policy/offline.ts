@@ -4,28 +4,26 @@ import { libsepol } from "../../ffi/libsepol.ts";
 import { commandFor } from "../process/runtime.ts";
 import { PolicyFormatError } from "./binary/cursor.ts";
 import { PolicyDb } from "./binary/policydb.ts";
-import { type BooleanValues, withBooleans } from "./binary/with_booleans.ts";
+import { type BooleanValues, valuesOf, withBooleans } from "./binary/with_booleans.ts";
 import type { PolicyAnswer, PolicyEngine, Question } from "./engine.ts";
-import { LoadedPolicy, policiesLoaded } from "./loaded_policy.ts";
+import { bytesLoaded, LoadedPolicy } from "./loaded_policy.ts";
 import { decodeAnswers, encodeTask } from "./offline_task.ts";
 import { HintedError } from "../hinted_error.ts";
-
-/** Where a kernel shows the policy that it enforces; root may read it. */
-export const RUNNING_POLICY = "/sys/fs/selinux/policy";
 
 /** What cannot be asked is not denied: the file is no policy, or libsepol here is too old for it. */
 export class PolicyFileError extends HintedError {
   override readonly name = "PolicyFileError";
 }
 
-/** Policies that one process loads at most: libsepol keeps 12 MiB of each. */
-const MOST_LOADS = 16;
+/** Of policies that one process loads, in bytes; that is some sixteen of a distribution's. */
+const MOST_LOADED = 32 << 20;
 
 /** A binary policy, asked on any machine. */
 export class OfflinePolicy implements PolicyEngine {
   readonly origin: string;
   readonly db: PolicyDb;
   readonly #bytes: Uint8Array;
+  readonly #mostLoaded: number;
   #loaded:
     | { readonly policy: LoadedPolicy; readonly key: string; readonly booleans: BooleanValues }
     | undefined;
@@ -33,11 +31,14 @@ export class OfflinePolicy implements PolicyEngine {
   /**
    * @param bytes A binary policy; kept.
    * @param origin What messages and reports call it.
+   * @param mostLoaded Bytes of policies that this process may load; a process of its own that ends asks
+   * about what comes then.
    * @throws {@linkcode PolicyFileError}
    */
-  constructor(bytes: Uint8Array, origin: string) {
+  constructor(bytes: Uint8Array, origin: string, mostLoaded: number = MOST_LOADED) {
     this.origin = origin;
     this.#bytes = bytes;
+    this.#mostLoaded = mostLoaded;
     this.db = parse(bytes, origin);
   }
 
@@ -56,13 +57,16 @@ export class OfflinePolicy implements PolicyEngine {
     }
     const answers = new Array<PolicyAnswer>(questions.length);
     const batches = this.#batches(questions);
-    const here = Math.max(0, MOST_LOADS - policiesLoaded()) + this.#isLoaded(batches[0]);
+    // Before any of them is answered, here or elsewhere.
+    for (const { booleans } of batches) valuesOf(this.db, booleans);
+    const here = this.#loadable() + this.#isLoaded(batches[0]);
+    const each = Math.max(1, Math.floor(MOST_LOADED / this.#bytes.length));
     for (const batch of batches.slice(0, here)) {
       const policy = this.#load(batch);
       for (const [place, question] of batch.places) answers[place] = policy.answer(question);
     }
-    for (let first = here; first < batches.length; first += MOST_LOADS) {
-      const places = batches.slice(first, first + MOST_LOADS).flatMap((batch) => batch.places);
+    for (let first = here; first < batches.length; first += each) {
+      const places = batches.slice(first, first + each).flatMap((batch) => batch.places);
       const answered = askInChild(this.#bytes, this.origin, places.map(([, question]) => question));
       for (const [i, [place]] of places.entries()) answers[place] = answered[i]!;
     }
@@ -72,7 +76,7 @@ export class OfflinePolicy implements PolicyEngine {
   lacks(contexts: readonly string[]): readonly (string | undefined)[] {
     // Values of booleans make no difference to contexts.
     const loaded = this.#loaded?.policy.isCurrent === true ? this.#loaded.policy : undefined;
-    if (loaded !== undefined || policiesLoaded() < MOST_LOADS) {
+    if (loaded !== undefined || this.#loadable() > 0) {
       const policy = loaded ?? this.#load({ booleans: NONE, key: keyOf(NONE), places: [] });
       return contexts.map((context) => policy.lacks(context));
     }
@@ -106,6 +110,11 @@ export class OfflinePolicy implements PolicyEngine {
       last.places.push([place, question]);
     }
     return [...batches.values()].sort((a, b) => this.#isLoaded(b) - this.#isLoaded(a));
+  }
+
+  /** How often this policy may still be loaded here. */
+  #loadable(): number {
+    return Math.max(0, Math.floor((this.#mostLoaded - bytesLoaded()) / this.#bytes.length));
   }
 
   #isLoaded(batch: Batch | undefined): number {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { failedParts } from "../../agent/policy/constraint.ts";
 import type { Question } from "../../agent/policy/engine.ts";
+import { bytesLoaded } from "../../agent/policy/loaded_policy.ts";
 import { OfflinePolicy, PolicyFileError } from "../../agent/policy/offline.ts";
 import { compile, compiled, readCil } from "../policy/compile.ts";
 
@@ -93,24 +94,37 @@ describe("booleans of a policy asked offline", () => {
   it("are named when the policy does not have them", () => {
     assert.throws(() => ask(guest, nfs, "file", "open", { use_nsf: true }), RangeError);
   });
-  it("can be asked in more states than one process may load, in any order", () => {
+  describe("in more states than one process may load", () => {
     const extra = Array.from({ length: 40 }, (_, i) => ({
       name: `b${i}`,
       text: `(boolean b${i} false)(booleanif b${i} (true (allow guest_t nfs_t (file (map)))))`,
     }));
-    const many = compiled(small, ...extra);
-    const question: Question = {
-      source: guest,
-      target: nfs,
-      tclass: "file",
-      permissions: ["map"],
-    };
-    const questions = extra.flatMap(({ name }) => [
-      { ...question, booleans: { [name]: true } },
-      question,
-    ]);
-    const answers = many.ask(questions).map((it) => it.decisions.get("map")!.answer);
-    assert.deepEqual(answers, extra.flatMap(() => ["allowed", "denied"]));
+    const bytes = compile([small, ...extra]);
+    const question: Question = { source: guest, target: nfs, tclass: "file", permissions: ["map"] };
+
+    for (const [what, most] of [["none", 0], ["five", bytesLoaded() + 5 * bytes.length]] as const) {
+      it(`gives every answer in its place, with ${what} of them loaded here`, () => {
+        const many = new OfflinePolicy(bytes, "many", most);
+        const questions = extra.flatMap(({ name }) => [
+          { ...question, booleans: { [name]: true } },
+          question,
+        ]);
+        const answers = many.ask(questions).map((it) => it.decisions.get("map")!.answer);
+        assert.deepEqual(answers, extra.flatMap(() => ["allowed", "denied"]));
+        assert.deepEqual(many.lacks([guest, "system_u:system_r:nobody_t:s0"]), [
+          undefined,
+          'type "nobody_t"',
+        ]);
+      });
+    }
+    it("names a boolean that the policy does not have, as it does here", () => {
+      const elsewhere = new OfflinePolicy(bytes, "many", 0);
+      const unknown = [{ ...question, booleans: { use_nsf: true } }];
+      assert.throws(() => elsewhere.ask(unknown), {
+        name: "RangeError",
+        message: 'The policy has no boolean "use_nsf"',
+      });
+    });
   });
   it("do not mix up two policies that are asked in turn", () => {
     const map = { name: "map", text: "(allow guest_t image_t (file (map)))" };
