@@ -7,14 +7,21 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs a command to its end. */
+/** A `run` that should have refused, but guards a guest now, would not end by itself. */
+const LIMIT_MS = 600_000;
+
+/** Runs a command to its end; one that does not come to it is sent SIGTERM. */
 export function command(
   program: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: "pipe" });
+    const child = spawn(program, args, {
+      env: { ...process.env, ...env },
+      stdio: "pipe",
+      timeout: LIMIT_MS,
+    });
     child.stdin.end();
     let stdout = "", stderr = "";
     child.stdout.on("data", (chunk) => stdout += chunk);

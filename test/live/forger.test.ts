@@ -60,6 +60,13 @@ function forge(header: Buffer, own: string, { backing, backingFormat, dataFile }
   return forged;
 }
 
+/** Those that are tried on a guest that is being started: each takes seconds. */
+const AT_START = [
+  "another guest's image as backing file",
+  "no backing file",
+  "another guest's image as data file",
+];
+
 function startOf(path: string): Buffer {
   const bytes = Buffer.alloc(START);
   const fd = openSync(path, "r");
@@ -255,7 +262,8 @@ for (const storage of ["ext4", "nfs42"] as Storage[]) {
 
     it("keeps the guest from being started again, with 1, and is recorded", async () => {
       const honest = forge(startOf(web1.root), web1.base, {});
-      for (const [what, forgery] of Object.entries(forgeries).slice(-2)) {
+      for (const [what, forgery] of Object.entries(forgeries)) {
+        if (!AT_START.includes(what)) continue;
         putStart(web1.root, forge(honest, web1.base, forgery));
         const before = findings().length;
         const { status, stderr } = await svirtAgent("run", web1.file);
