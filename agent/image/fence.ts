@@ -26,10 +26,10 @@ export class FenceError extends HintedError {
   override readonly name = "FenceError";
 }
 
-/** Linux's NFS client; nothing else makes it give one back while the file is in use. */
+/** Nothing makes a Linux client give a delegation back while the file is in use. */
 const DELEGATION_HINT = "This host holds a delegation for it that another user's open was given " +
-  "(qemu-img as root?). Give each back when its file is closed, and start the guest anew: " +
-  "echo 0 > /sys/module/nfsv4/parameters/delegation_watermark";
+  "(qemu-img as root?). Have the server delegate nothing (Linux: sysctl fs.leases-enable=0), or this " +
+  "host give each back when its file is closed (nfsv4.delegation_watermark=0); then start the guest anew";
 
 /** Does write access to images on such storage go by the owner, for want of labels? */
 export function isFenceable({ boolean, revocation }: StorageClass): boolean {

@@ -29,8 +29,8 @@ import { avcsOf } from "./audit_log.ts";
 import { must, svirtAgent } from "./command.ts";
 import { Holder } from "./holder.ts";
 import {
+  delegate,
   type GuestFile,
-  keepDelegations,
   LOG,
   makeBase,
   makeGuest,
@@ -85,12 +85,12 @@ describe("the credential rule", () => {
 
   it("one whose size may be changed, by what another's open was delegated, is not fenced", async () => {
     const delegated = `${STORAGE.nfs42}/delegated.raw`;
-    keepDelegations(true);
+    delegate(true);
     // As qemu-img does, run by root: for reading and writing, so that the server may delegate it.
     const made = openSync(delegated, "w+");
     writeSync(made, new Uint8Array(8192));
     closeSync(made);
-    keepDelegations(false);
+    delegate(false);
     chownSync(delegated, qemuUser.uid, qemuUser.gid);
     const states = await must("sh", "-c", "cat /proc/fs/nfsd/clients/*/states");
     const isDelegated = /type: deleg, access: w,.*delegated\.raw/.test(states);
@@ -104,7 +104,7 @@ describe("the credential rule", () => {
     if (isDelegated) {
       assert.throws(raise, (error: FenceError) => {
         assert.match(error.message, /refuses writes, and lets its size be changed/);
-        assert.match(error.hint, /delegation_watermark/);
+        assert.match(error.hint, /fs\.leases-enable=0/);
         return true;
       });
       const asItWas = `${qemuUser.uid}:${qemuUser.gid} 644 8192`;

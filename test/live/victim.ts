@@ -55,11 +55,12 @@ export class Victim implements Disposable {
     this.level = logState().levels.get(guest.name)!;
   }
 
-  /** What the holder gets for a write through each descriptor that it kept. */
-  async hostileWrites(): Promise<string[]> {
-    const answers = [];
-    for (const kept of this.#kept) answers.push(await this.#holder.ask(`dwrite ${kept} 0`));
-    return answers;
+  /** The holder writes through none of the descriptors that it kept. */
+  async requireNoWrite(): Promise<void> {
+    for (const kept of this.#kept) {
+      const said = await this.#holder.ask(`dwrite ${kept} 0`);
+      assert.equal(said, "err EACCES", `descriptor ${kept}; ${this.run.output}`);
+    }
   }
 
   /** Its holder is gone, as all of a guest is before anything is given back. */

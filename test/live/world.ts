@@ -55,7 +55,7 @@ export async function prepareHost(...more: Storage[]): Promise<void> {
     await must("chown", `${USER}:${USER}`, images);
   }
   // As the README advises where images are fenced: tests make them as root.
-  keepDelegations(false);
+  delegate(false);
   mkdirSync(`${SETTINGS}/guests.d`, { recursive: true });
   const folders = [...FROM_BOOT, ...asked].map((storage) => `/srv/${storage}`);
   writeFileSync(`${SETTINGS}/agent.toml`, `folders = ${JSON.stringify(folders)}\n`);
@@ -65,9 +65,9 @@ export async function prepareHost(...more: Storage[]): Promise<void> {
   await must("setsebool", "svirt_agent_set_booleans", "on");
 }
 
-/** Does this host keep what an NFS server delegated to it when the file is closed? */
-export function keepDelegations(keep: boolean): void {
-  writeFileSync("/sys/module/nfsv4/parameters/delegation_watermark", keep ? "5000" : "0");
+/** Lets the NFS server, which is this host as well, delegate files to its clients. */
+export function delegate(does: boolean): void {
+  writeFileSync("/proc/sys/fs/leases-enable", does ? "1" : "0");
 }
 
 /** A guest with a qcow2 image over a base that it shares, and a raw image. */
