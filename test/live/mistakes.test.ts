@@ -222,7 +222,8 @@ describe("QEMU that does not come up exits with 3", () => {
       const file = await guestFile("web1-bad", good.replace("qemu-system-x86_64", program));
       const start = Date.now();
       await refused(file, 3, /no greeting within 20000 ms/, /AVC with class unix_stream_socket/);
-      assert.ok(Date.now() - start < 30_000);
+      // 20 s of waiting; the rest is an agent's start and end, as long as the emulated machine takes.
+      assert.ok(Date.now() - start < 60_000);
     },
   );
 });
