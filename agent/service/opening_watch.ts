@@ -21,14 +21,27 @@ export function watchOpening(
   period: number = PERIOD_MS,
 ): Disposable {
   let before = stateOf(host);
+  // The first look asks anyway: something may have changed since the guest was verified.
+  let isAsked = false;
   let isOpen = false;
   const look = () => {
-    const now = stateOf(host, before);
-    const changes = policyChanges(before, now, new Date().toISOString());
-    // Without the kernel's status page nobody can tell, so the policy is asked each time.
-    if (before.status !== undefined && changes.length === 0) return;
-    before = now;
-    const reason = reasonToWorry(attached, host);
+    let changes: Change[] = [];
+    let reason: string | undefined;
+    try {
+      const now = stateOf(host, before);
+      changes = policyChanges(before, now, new Date().toISOString());
+      // Without the kernel's status page nobody can tell, so the policy is asked each time.
+      if (isAsked && before.status !== undefined && changes.length === 0) return;
+      before = now;
+      reason = reasonToWorry(attached, host);
+      isAsked = true;
+    } catch (error) {
+      // Who cannot be asked has denied nothing; the next look asks again.
+      isAsked = false;
+      reason = `nobody can tell whether the guest opens images by path: ${
+        (error as Error).message
+      }`;
+    }
     if (reason !== undefined && !isOpen) {
       const what = [...changes.filter(opens).map(inWords), reason].join(": ");
       // First what protects; a log that cannot be written must not keep it from happening.
@@ -72,13 +85,19 @@ function inWords({ kind, text }: Change): string {
   return kind === "boolean" ? text.replace(/^boolean (\S+) is on$/, "$1 was switched on") : text;
 }
 
-const HINTS: Partial<Record<Change["kind"], string>> = {
-  boolean: "Who did it: ausearch -m MAC_CONFIG_CHANGE -ts recent. Off again: " +
-    "svirt-agent boolean set NAME off",
-  policy: "Who did it: ausearch -m MAC_POLICY_LOAD -ts recent. Which rule: " +
-    "svirt-agent policy query GUEST_CONTEXT IMAGE_CONTEXT file open",
-  mode: "Who did it: ausearch -m MAC_STATUS -ts recent. Back again: setenforce 1",
-};
+/** Who did it, and what to do about it. */
+function hintFor(change: Change | undefined): string {
+  switch (change?.kind) {
+    case "boolean":
+      return "Who did it: ausearch -m MAC_CONFIG_CHANGE -ts recent. Off again: " +
+        `svirt-agent boolean set ${change.text.split(" ")[1]} off`;
+    case "mode":
+      return "Who did it: ausearch -m MAC_STATUS -ts recent. Back again: setenforce 1";
+    default:
+      return "Who did it: ausearch -m MAC_POLICY_LOAD -ts recent. Which rule: " +
+        "svirt-agent policy query GUEST_CONTEXT IMAGE_CONTEXT file open";
+  }
+}
 
 function record(
   what: string,
@@ -86,11 +105,11 @@ function record(
   { guest }: AttachedGuest,
   { log, settings }: Host,
 ): void {
-  const kind = changes.find(opens)?.kind ?? "policy";
+  const cause = changes.find(opens);
   try {
     log.append({
       event: "finding",
-      id: kind === "boolean" ? "boolean-on" : "guest-can-open",
+      id: cause?.kind === "boolean" ? "boolean-on" : "guest-can-open",
       severity: "high",
       guest: guest.name,
       text: what,
@@ -98,7 +117,7 @@ function record(
         changes: changes.map(({ text }) => text),
         onBooleanOn: settings.onBooleanOn,
       },
-      hint: HINTS[kind] ?? HINTS.policy!,
+      hint: hintFor(cause),
     }, { revocation: true });
   } catch {
     // Nobody is there to catch it in a timer; whoever was told has said so on the terminal.

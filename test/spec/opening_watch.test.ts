@@ -67,6 +67,37 @@ describe("the watch for what opens a guest's images", () => {
     const { told } = await happens((host) => host.selinux.types = ["svirt_t"]);
     assert.match(told[0]!, /does not know system_u:object_r:nfs_t:s0 any more$/);
   });
+  it("sees what happened between the guest's verification and its first look", async () => {
+    using host = new ToldHost();
+    host.open = "allowed";
+    const told: string[] = [];
+    using _watch = watchOpening(ATTACHED, host, (what) => told.push(what), 5);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.deepEqual(told, ["the guest can open images by path"]);
+  });
+  it("takes a policy that cannot be asked for the worst, says so once, and asks again", async () => {
+    using host = new ToldHost();
+    let fails = true;
+    const told: string[] = [];
+    const asked = {
+      access: () => {
+        if (fails) throw new Error("Invalid argument");
+        return { permissive: false, decide: () => ({ answer: host.open, by: "te" } as const) };
+      },
+    };
+    const broken = Object.assign(Object.create(host), { policy: asked });
+    using _watch = watchOpening(ATTACHED, broken, (what) => told.push(what), 5);
+    const wait = () => new Promise((resolve) => setTimeout(resolve, 60));
+    await wait();
+    assert.equal(told.length, 1);
+    assert.match(told[0]!, /^nobody can tell .*: Invalid argument$/);
+    fails = false;
+    await wait();
+    host.open = "allowed";
+    host.selinux.policyLoad++;
+    await wait();
+    assert.equal(told.length, 2);
+  });
   it("says that the guest's domain, or all of SELinux, is permissive", async () => {
     assert.match(
       (await happens((host) => host.permissive = true)).told[0]!,
