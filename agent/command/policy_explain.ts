@@ -14,6 +14,7 @@ import { asker } from "../policy/explain/said_no.ts";
 import type { PolicyEngine } from "../policy/engine.ts";
 import { type Arguments, EXIT, UsageError } from "./command.ts";
 import { openPolicy } from "./open_policy.ts";
+import { progress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 import { linesOf } from "./text_input.ts";
 
@@ -26,7 +27,7 @@ export async function run({ operands, options }: Arguments, terminal: Terminal):
   const expectations = expectFile === undefined ? undefined : readExpectations(expectFile);
   const assertionFiles = (options["assertions"] ?? []) as readonly string[];
   const assertions = readAssertions([...bundledFiles(), ...assertionFiles]);
-  const log = await readDenials(operands);
+  const log = await readDenials(operands, terminal);
   using engine = policyToAsk(options["policy"], terminal);
   const known = {
     ...engine !== undefined && { db: engine.db },
@@ -81,13 +82,18 @@ function comparison({ file, unexpected, missing }: Expected, { denials }: AvcLog
   ];
 }
 
-async function readDenials(operands: readonly string[]): Promise<AvcLog> {
+async function readDenials(operands: readonly string[], terminal: Terminal): Promise<AvcLog> {
   const reader = new AvcReader();
+  const tell = progress(terminal);
+  let read = 0;
   for (const operand of operands.length === 0 ? ["-"] : operands) {
     if (/avc:\s/.test(operand)) {
       for (const line of operand.split("\n")) reader.take(line);
     } else {
-      for await (const line of linesOf(operand)) reader.take(line);
+      for await (const line of linesOf(operand)) {
+        reader.take(line);
+        tell(++read, undefined, "lines read");
+      }
     }
   }
   const log = reader.end();

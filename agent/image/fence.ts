@@ -29,7 +29,8 @@ export class FenceError extends HintedError {
 /** Nothing makes a Linux client give a delegation back while the file is in use. */
 const DELEGATION_HINT = "This host holds a delegation for it that another user's open was given " +
   "(qemu-img as root?). Have the server delegate nothing (Linux: sysctl fs.leases-enable=0), or this " +
-  "host give each back when its file is closed (nfsv4.delegation_watermark=0); then start the guest anew";
+  "host give each back when its file is closed, which a busy one does not always " +
+  "(echo 0 > /sys/module/nfsv4/parameters/delegation_watermark); then start the guest anew";
 
 /** Does write access to images on such storage go by the owner, for want of labels? */
 export function isFenceable({ boolean, revocation }: StorageClass): boolean {
@@ -103,6 +104,9 @@ export function raiseFence(kept: OwnedFd, openedAs: number, { uid, gid }: Creden
  * A write carries the credential of the open file; a change of size carries that of the open which
  * the server delegated the file to this host for, whoever's that was (Linux 6.12, NFS 4.1 and 4.2):
  * ftruncate(2) by a guest went through a fence behind which each of its writes was refused.
+ *
+ * Whoever dies in between leaves the byte, zero, at the end of a file that the guest could resize itself:
+ * qcow2 takes no notice, and QEMU rounds a raw image up to its next sector.
  *
  * @param fd Lent; open for writing.
  * @returns `"allowed"`, or the name of the errno.

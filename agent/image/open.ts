@@ -32,11 +32,22 @@ export interface OpenImage extends Inspected, Disposable {
 export function keep(
   { ro, locked, hostNode }: Pick<OpenImage, "ro" | "locked" | "hostNode">,
 ): Pick<OpenImage, "ro" | "locked" | "hostNode"> {
-  return {
-    ro: ro.duplicate(),
-    locked: locked.duplicate(),
-    ...(hostNode && { hostNode: hostNode.duplicate() }),
+  const made: OwnedFd[] = [];
+  const duplicate = (fd: OwnedFd) => {
+    const it = fd.duplicate();
+    made.push(it);
+    return it;
   };
+  try {
+    return {
+      ro: duplicate(ro),
+      locked: duplicate(locked),
+      ...(hostNode && { hostNode: duplicate(hostNode) }),
+    };
+  } catch (error) {
+    for (const fd of made) fd[Symbol.dispose]();
+    throw error;
+  }
 }
 
 const READABLE_BY_ALL = 0o004;

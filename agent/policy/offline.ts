@@ -124,9 +124,21 @@ export class OfflinePolicy implements PolicyEngine {
   #load(batch: Batch): LoadedPolicy {
     if (this.#isLoaded(batch) === 1) return this.#loaded!.policy;
     const image = withBooleans(this.#bytes, this.db, batch.booleans);
-    const policy = new LoadedPolicy(image, this.db);
+    const policy = this.#loadedOf(image);
     this.#loaded = { policy, key: batch.key, booleans: batch.booleans };
     return policy;
+  }
+
+  #loadedOf(image: Uint8Array): LoadedPolicy {
+    try {
+      return new LoadedPolicy(image, this.db);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new PolicyFileError(
+        `"${this.origin}": ${error.message}`,
+        "Is it damaged? Build it again: semodule -B, or what made it",
+      );
+    }
   }
 }
 

@@ -44,7 +44,7 @@ export function findStore(root: string | undefined): StorePlace {
 }
 
 /** libsemanage's own folder of a store. */
-export function storeFolder({ root = "", name }: StorePlace): string {
+function storeFolder({ root = "", name }: StorePlace): string {
   return `${root}/var/lib/selinux/${name}`;
 }
 
